@@ -1,0 +1,69 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/base/file_ops.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+
+namespace tftrain::internal {
+namespace {
+
+FileOps& SystemFileOps() {
+  static FileOps* const ops = new FileOps;
+  return *ops;
+}
+
+std::atomic<FileOps*> replacement{nullptr};
+
+}  // namespace
+
+int FileOps::Open(const char* path, int flags, mode_t mode) {
+  return ::open(path, flags, mode);
+}
+
+ssize_t FileOps::Read(int fd, void* data, size_t size) {
+  return ::read(fd, data, size);
+}
+
+ssize_t FileOps::Write(int fd, const void* data, size_t size) {
+  return ::write(fd, data, size);
+}
+
+int FileOps::Sync(int fd) { return ::fsync(fd); }
+
+int FileOps::Close(int fd) { return ::close(fd); }
+
+int FileOps::ChangeMode(int fd, mode_t mode) { return ::fchmod(fd, mode); }
+
+int FileOps::StatOpen(int fd, struct stat* result) {
+  return ::fstat(fd, result);
+}
+
+int FileOps::Stat(const char* path, struct stat* result) {
+  return ::stat(path, result);
+}
+
+int FileOps::Rename(const char* from, const char* to) {
+  return ::rename(from, to);
+}
+
+int FileOps::Unlink(const char* path) { return ::unlink(path); }
+
+int FileOps::MakeFolder(const char* path, mode_t mode) {
+  return ::mkdir(path, mode);
+}
+
+FileOps& CurrentFileOps() {
+  FileOps* const ops = replacement.load(std::memory_order_acquire);
+  return ops == nullptr ? SystemFileOps() : *ops;
+}
+
+FileOps* ExchangeFileOps(FileOps* ops) {
+  return replacement.exchange(ops, std::memory_order_acq_rel);
+}
+
+}  // namespace tftrain::internal

@@ -1,0 +1,46 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+// The one place where the library's own file code meets the system, so that a
+// test can make the k-th call fail. `testing/faulty_file_ops.h` does that.
+
+#ifndef TFTRAIN_BASE_FILE_OPS_H_
+#define TFTRAIN_BASE_FILE_OPS_H_
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstddef>
+
+namespace tftrain::internal {
+
+// The system calls of the same names, with their results and `errno`.
+//
+// Thread-safe.
+class FileOps {
+ public:
+  virtual ~FileOps() = default;
+
+  virtual int Open(const char* path, int flags, mode_t mode);
+  virtual ssize_t Read(int fd, void* data, size_t size);
+  virtual ssize_t Write(int fd, const void* data, size_t size);
+  virtual int Sync(int fd);
+  virtual int Close(int fd);
+  virtual int ChangeMode(int fd, mode_t mode);
+  virtual int StatOpen(int fd, struct stat* result);
+  virtual int Stat(const char* path, struct stat* result);
+  virtual int Rename(const char* from, const char* to);
+  virtual int Unlink(const char* path);
+  virtual int MakeFolder(const char* path, mode_t mode);
+};
+
+// The object in use: the system's own, unless a test put another in place.
+FileOps& CurrentFileOps();
+
+// Puts `ops` in place (null: the system's own) and returns what was there
+// before. For tests; `ops` must outlive its use.
+FileOps* ExchangeFileOps(FileOps* ops);
+
+}  // namespace tftrain::internal
+
+#endif  // TFTRAIN_BASE_FILE_OPS_H_

@@ -1,0 +1,24 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/base/fork.h"
+
+#include <pthread.h>
+
+#include <atomic>
+
+namespace tftrain {
+namespace {
+
+std::atomic<int> generation{0};
+
+void CountFork() { generation.fetch_add(1, std::memory_order_relaxed); }
+
+[[maybe_unused]] const int registered =
+    pthread_atfork(nullptr, nullptr, CountFork);
+
+}  // namespace
+
+int ForkGeneration() { return generation.load(std::memory_order_relaxed); }
+
+}  // namespace tftrain

@@ -1,0 +1,233 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/checkpoint/internal/save_graph.h"
+
+#include <functional>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/framework/node_def_util.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+#include "tftrain/base/errors.h"
+
+namespace tftrain::internal {
+namespace {
+
+using tensorflow::Edge;
+using tensorflow::Node;
+using tensorflow::PartialTensorShape;
+
+// Where the inputs of SaveV2, SaveSlices and RestoreV2 lie.
+constexpr int kNamesInput = 1;
+constexpr int kSlicesInput = 2;
+constexpr int kFirstValueInput = 3;
+
+constexpr std::string_view kSetsIterator = "DeserializeIterator";
+
+bool IsOneOf(const Node& node, std::initializer_list<std::string_view> types) {
+  for (const std::string_view type : types) {
+    if (node.type_string() == type) return true;
+  }
+  return false;
+}
+
+// Where `tensor` comes from when operations that hand it on are passed over.
+TensorRef Origin(TensorRef tensor) {
+  const Edge* input = nullptr;
+  while (tensor.node->IsIdentity() && tensor.node->input_edge(0, &input).ok()) {
+    tensor = TensorRef{input->src(), input->src_output()};
+  }
+  return tensor;
+}
+
+// The texts of a constant vector that is an input of `node`.
+std::optional<std::vector<std::string>> ConstantTexts(const Node& node,
+                                                      int input) {
+  const Edge* edge = nullptr;
+  if (!node.input_edge(input, &edge).ok()) return std::nullopt;
+  const Node* source = Origin({edge->src(), edge->src_output()}).node;
+  tensorflow::Tensor value;
+  if (!source->IsConstant() ||
+      !tensorflow::GetNodeAttr(source->attrs(), "value", &value).ok() ||
+      value.dtype() != tensorflow::DT_STRING || value.dims() != 1) {
+    return std::nullopt;
+  }
+  const auto texts = value.vec<tensorflow::tstring>();
+  return std::vector<std::string>(texts.data(), texts.data() + texts.size());
+}
+
+// Calls `visit` with `last` and everything upstream of it, once each; what
+// lies before a node counts only if `visit` says so.
+void VisitUpstream(const Node* last,
+                   const std::function<bool(const Node&)>& visit) {
+  std::vector<const Node*> waiting = {last};
+  std::set<const Node*> seen = {last};
+  while (!waiting.empty()) {
+    const Node* node = waiting.back();
+    waiting.pop_back();
+    if (!visit(*node)) continue;
+    for (const Edge* edge : node->in_edges()) {
+      if (edge->src()->IsOp() && seen.insert(edge->src()).second) {
+        waiting.push_back(edge->src());
+      }
+    }
+  }
+}
+
+bool HasControlInputs(const Node& node) {
+  for (const Edge* edge : node.in_edges()) {
+    if (edge->IsControlEdge() && edge->src()->IsOp()) return true;
+  }
+  return false;
+}
+
+// Appends what `save` writes; false if that cannot be told.
+bool AddSaved(const Node& save, std::vector<SavedTensor>* saved) {
+  const auto keys = ConstantTexts(save, kNamesInput);
+  const auto slices = ConstantTexts(save, kSlicesInput);
+  if (!keys || !slices || keys->size() != slices->size() ||
+      save.num_inputs() != kFirstValueInput + static_cast<int>(keys->size())) {
+    return false;
+  }
+  for (size_t i = 0; i < keys->size(); ++i) {
+    const Edge* edge = nullptr;
+    if (!save.input_edge(kFirstValueInput + static_cast<int>(i), &edge).ok()) {
+      return false;
+    }
+    saved->push_back({(*keys)[i], (*slices)[i],
+                      TensorRef{edge->src(), edge->src_output()}.name()});
+  }
+  return true;
+}
+
+std::optional<std::vector<SavedTensor>> FindSaved(const Node* last) {
+  std::vector<SavedTensor> saved;
+  bool readable = true;
+  VisitUpstream(last, [&](const Node& node) {
+    if (IsOneOf(node, {"SaveV2", "SaveSlices"})) {
+      // What must run before it may change the values.
+      readable = readable && !HasControlInputs(node) && AddSaved(node, &saved);
+      return false;
+    }
+    // Anything else with an effect would be left out.
+    const bool harmless =
+        !node.op_def().is_stateful() || IsOneOf(node, {"MergeV2Checkpoints"});
+    readable = readable && harmless;
+    return true;
+  });
+  if (!readable || saved.empty()) return std::nullopt;
+  return saved;
+}
+
+// Notes what gets output `port` of `node`: an iterator, or the shape of the
+// variable.
+void FindUser(const Node& node, int port, RestoredTensor* restored) {
+  for (const Edge* edge : node.out_edges()) {
+    if (edge->src_output() != port) continue;
+    const Node& user = *edge->dst();
+    if (user.IsIdentity()) {
+      FindUser(user, 0, restored);
+    } else if (user.type_string() == kSetsIterator) {
+      restored->is_iterator = true;
+    } else if (user.type_string() == "Reshape" && edge->dst_input() == 0) {
+      restored->reshaped = true;
+      FindUser(user, 0, restored);
+    } else if (IsOneOf(user, {"Assign", "AssignVariableOp"}) &&
+               edge->dst_input() == 1) {
+      const Edge* variable = nullptr;
+      if (!user.input_edge(0, &variable).ok()) continue;
+      const Node* holder =
+          Origin({variable->src(), variable->src_output()}).node;
+      PartialTensorShape shape;
+      if (tensorflow::GetNodeAttr(holder->attrs(), "shape", &shape).ok()) {
+        restored->shape = shape;
+      }
+    }
+  }
+}
+
+// Appends what `restore` reads; false if that cannot be told.
+bool AddRestored(const Node& restore, std::vector<RestoredTensor>* restored) {
+  const auto keys = ConstantTexts(restore, kNamesInput);
+  const auto slices = ConstantTexts(restore, kSlicesInput);
+  if (!keys || !slices || keys->size() != slices->size() ||
+      restore.num_outputs() != static_cast<int>(keys->size())) {
+    return false;
+  }
+  for (size_t i = 0; i < keys->size(); ++i) {
+    const TensorRef output{&restore, static_cast<int>(i)};
+    RestoredTensor tensor;
+    tensor.key = (*keys)[i];
+    tensor.slice = (*slices)[i];
+    tensor.tensor = output.name();
+    tensor.dtype = output.dtype();
+    FindUser(restore, output.port, &tensor);
+    restored->push_back(std::move(tensor));
+  }
+  return true;
+}
+
+std::optional<std::vector<RestoredTensor>> FindRestored(const Node* last) {
+  std::vector<RestoredTensor> restored;
+  bool readable = true;
+  VisitUpstream(last, [&](const Node& node) {
+    if (node.type_string() == "RestoreV2") {
+      readable = readable && AddRestored(node, &restored);
+      return false;
+    }
+    readable = readable && !IsOneOf(node, {"Restore", "RestoreSlice"});
+    return true;
+  });
+  if (!readable || restored.empty()) return std::nullopt;
+  return restored;
+}
+
+// The operations that set something, behind the groups that end in `last`.
+void FindRestoreOps(const Node* last, SaveGraph* save_graph) {
+  VisitUpstream(last, [&](const Node& node) {
+    if (node.type_string() == "NoOp") return true;
+    (node.type_string() == kSetsIterator ? save_graph->restore_iterators
+                                         : save_graph->restore_others)
+        .push_back(node.name());
+    return false;
+  });
+}
+
+absl::Status CheckNamed(std::string_view what, const std::string& name) {
+  if (!name.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the SaverDef has no ", what,
+                   "; export the MetaGraph again, with its saver"));
+}
+
+}  // namespace
+
+absl::StatusOr<SaveGraph> ReadSaveGraph(const Graph& graph,
+                                        const tensorflow::SaverDef& def) {
+  TF_RETURN_IF_ERROR(
+      CheckNamed("filename_tensor_name", def.filename_tensor_name()));
+  TF_RETURN_IF_ERROR(CheckNamed("save_tensor_name", def.save_tensor_name()));
+  TF_RETURN_IF_ERROR(CheckNamed("restore_op_name", def.restore_op_name()));
+  const absl::Status has_filename =
+      graph.FindTensor(def.filename_tensor_name()).status();
+  const absl::StatusOr<TensorRef> save =
+      graph.FindTensor(def.save_tensor_name());
+  const absl::StatusOr<const Node*> restore =
+      graph.FindOperation(def.restore_op_name());
+  for (const absl::Status& status :
+       {has_filename, save.status(), restore.status()}) {
+    if (!status.ok()) return Annotate(status, "as the SaverDef says");
+  }
+  SaveGraph save_graph;
+  save_graph.saved = FindSaved(save->node);
+  save_graph.restored = FindRestored(*restore);
+  FindRestoreOps(*restore, &save_graph);
+  return save_graph;
+}
+
+}  // namespace tftrain::internal

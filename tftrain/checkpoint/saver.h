@@ -1,0 +1,202 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Saves a model's state into checkpoints and restores it.
+
+#ifndef TFTRAIN_CHECKPOINT_SAVER_H_
+#define TFTRAIN_CHECKPOINT_SAVER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "tensorflow/core/protobuf/saver.pb.h"
+#include "tftrain/base/clock.h"
+#include "tftrain/graph/graph.h"
+#include "tftrain/session/session.h"
+
+namespace tftrain {
+
+// What of a checkpoint is restored. Iterators can be set only once they are
+// initialised, which happens after the variables have their values.
+enum class RestorePart { kAll, kAllButIterators, kIterators };
+
+// Writes checkpoints that Python's tf.train.Saver reads and reads those it
+// writes, keeps the newest few, and keeps the state file "checkpoint" that
+// names them.
+//
+//   TF_ASSIGN_OR_RETURN(std::shared_ptr<Saver> saver, Saver::Create(*graph));
+//   TF_ASSIGN_OR_RETURN(auto session, Session::Create(graph));
+//   TF_RETURN_IF_ERROR(session->Run(Target("init")));
+//   Saver::SaveOptions options;
+//   options.global_step = 100;
+//   TF_RETURN_IF_ERROR(
+//       saver->Save(*session, "run/model.ckpt", options).status());
+//   TF_RETURN_IF_ERROR(saver->Restore(*session, "run/model.ckpt-100"));
+//
+// States: made -> built (the graph holds the save and restore operations).
+//
+// The graph's save operations say what belongs to a checkpoint: variables,
+// parts of variables, tables, iterators. In this process their inputs are
+// fetched in one run, and written and read here. On a server, and where the
+// operations are not those that TensorFlow makes, they run themselves; such a
+// server must see the same files as this process.
+//
+// A save is acknowledged, by returning OK, only when it would survive a power
+// cut: written under hidden names, synced, renamed, and named by a synced
+// state file; older checkpoints are deleted after that. No error or crash on
+// the way harms a checkpoint that was there, the one of the same name
+// included: its place is taken in one step, and only by a whole one.
+//
+// What a save costs in memory: nothing for resource variables while nothing
+// else runs, as it shares their buffers; a copy of reference variables, and of
+// resource variables that ever saw a sparse update. A restore holds the
+// checkpoint once, and hands it to the variables.
+//
+// Confined: use from one thread at a time.
+// Python: tf.compat.v1.train.Saver.
+class Saver {
+ public:
+  struct Options {
+    // The variables to save, as checkpoint name -> name of the variable, or of
+    // the whole whose parts are variables. Empty: all of the collections
+    // "variables" and "saveable_objects".
+    std::map<std::string, std::string> var_list;
+    // How many checkpoints are kept; 0 keeps all. More than that, left by an
+    // earlier run or another setting, are deleted at once.
+    // Python: one at most per save; 0 leaves all but the newest out of the
+    // state file.
+    int max_to_keep = 5;
+    // Beside those, one in this many hours is kept for good; 0 keeps none.
+    // Python: several in a row after a longer pause; 0 keeps all.
+    double keep_checkpoint_every_n_hours = 10000;
+    // Whether a graph without variables is no error; nothing is written then.
+    bool allow_empty = false;
+    // Writes step numbers with eight digits, so that names sort by step.
+    bool pad_step_number = false;
+    // The time of checkpoints and of intervals; must outlive the saver.
+    Clock* clock = Clock::Real();
+  };
+
+  struct SaveOptions {
+    // Becomes part of the name, "model.ckpt-100".
+    std::optional<int64_t> global_step;
+    // The name of the state file, in the folder of the checkpoint.
+    std::string latest_filename = "checkpoint";
+    // Whether the graph is written beside the values, as "P.meta".
+    bool write_meta_graph = true;
+    // Whether the state file is written and older checkpoints are deleted.
+    bool write_state = true;
+  };
+
+  // A checkpoint this saver knows, and when it was written.
+  struct Checkpoint {
+    std::string prefix;
+    absl::Time time;
+  };
+
+  // A saver to be built later, by Scaffold::Finalize() or Build(): variables
+  // that hooks add in Begin() are saved as well.
+  // Python: Saver(defer_build=True), which takes no var_list.
+  static std::shared_ptr<Saver> Deferred(Options options);
+  static std::shared_ptr<Saver> Deferred();
+
+  // A saver of the variables `graph` has now.
+  // Errors: those of Build().
+  static absl::StatusOr<std::shared_ptr<Saver>> Create(Graph& graph,
+                                                       Options options);
+  static absl::StatusOr<std::shared_ptr<Saver>> Create(Graph& graph);
+
+  // A saver on the operations that a MetaGraph brought along, with the number
+  // of checkpoints and the hours that `def` says. A `def` for TensorFlow's
+  // first format writes the second all the same.
+  // Errors: kInvalidArgument when `def` lacks an operation's name or the graph
+  // lacks the operation, or for a negative number.
+  static absl::StatusOr<std::shared_ptr<Saver>> FromSaverDef(
+      const Graph& graph, const tensorflow::SaverDef& def,
+      Clock* clock = Clock::Real());
+
+  ~Saver();
+  Saver(const Saver&) = delete;
+  Saver& operator=(const Saver&) = delete;
+
+  // Adds the save and restore operations to `graph`, once.
+  // Errors: kInvalidArgument when there is nothing to save (unless
+  // allow_empty), a variable is not in the graph or would be saved under two
+  // names, two would be saved under one, or a number in the options is
+  // negative; kFailedPrecondition when the graph is frozen.
+  absl::Status Build(Graph& graph);
+  bool built() const;
+  // Whether there is nothing to save, so that Save and Restore do nothing.
+  bool empty() const;
+
+  // Writes a checkpoint of `session` to `path`, or `path`-STEP, and returns
+  // that prefix (an empty text when empty()). Makes the folder if need be. The
+  // first save into a folder also removes there what savers left that were
+  // killed.
+  //
+  // Errors: kFailedPrecondition before Build(), or when a variable has no value
+  // yet (its name is told); kInvalidArgument for a latest_filename with a
+  // folder in it, and for a `path` without a name or with that of the state
+  // file; kResourceExhausted when the disk is full; other file errors; those
+  // of the graph's operations. On error nothing new is left behind, and older
+  // checkpoints and the state file are as before; only where the checkpoint
+  // had replaced one of the same name already, the new one stays. Trouble with
+  // deleting old checkpoints is logged, and no error.
+  // Python: Saver.save, which does not make the folder.
+  absl::StatusOr<std::string> Save(Session& session, const std::string& path,
+                                   const SaveOptions& options);
+  absl::StatusOr<std::string> Save(Session& session, const std::string& path);
+
+  // Sets the variables of `session` to those in the checkpoint at `path`: a
+  // prefix, one of its files, or a folder (its newest checkpoint). All are
+  // restored or none. Variables need no value before; iterators must have run
+  // their initializer, so restore them in a second call where there are some. Reads checkpoints of tf.train.Checkpoint and of
+  // TensorFlow's first format as well; the latter is left to the graph's
+  // operations, like everything on a server, and then an error may come after
+  // some variables were set.
+  //
+  // Errors: kInvalidArgument when there is no checkpoint at `path`, or when it
+  // belongs to another model (every missing name and every other dtype or shape
+  // is listed), or lacks a part of a variable; kDataLoss when it is damaged or
+  // lacks a file; kFailedPrecondition before Build(); those of the graph's
+  // operations.
+  // Python: Saver.restore, which lets a resource variable take another shape.
+  absl::Status Restore(Session& session, const std::string& path,
+                       RestorePart part = RestorePart::kAll);
+
+  // Whether the checkpoint holds positions of iterators.
+  bool restores_iterators() const;
+
+  // The checkpoints that are kept, oldest first.
+  // Python: empty when max_to_keep is 0.
+  std::vector<std::string> last_checkpoints() const;
+
+  // Takes over the checkpoints of an earlier run, oldest first, so that they
+  // are deleted in their turn, when they lie where checkpoints are saved; those
+  // without files are left out.
+  void RecoverLastCheckpoints(const std::vector<std::string>& prefixes);
+  // The same with times that are known, whether there are files or not.
+  void SetLastCheckpointsWithTime(std::vector<Checkpoint> checkpoints);
+
+  // Describes the saver in a MetaGraph; without the names of operations when
+  // empty().
+  // REQUIRES: built().
+  const tensorflow::SaverDef& saver_def() const;
+
+ private:
+  class Impl;
+  explicit Saver(Options options);
+
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tftrain
+
+#endif  // TFTRAIN_CHECKPOINT_SAVER_H_

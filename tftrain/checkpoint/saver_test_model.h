@@ -1,0 +1,152 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+// A model for the tests of Saver, in programs that start and end.
+
+#ifndef TFTRAIN_CHECKPOINT_SAVER_TEST_MODEL_H_
+#define TFTRAIN_CHECKPOINT_SAVER_TEST_MODEL_H_
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tensorflow/cc/ops/resource_variable_ops.h"
+#include "tensorflow/cc/ops/standard_ops.h"
+#include "tensorflow/core/platform/logging.h"
+#include "tensorflow/core/platform/status.h"
+#include "tftrain/checkpoint/saver.h"
+#include "tftrain/graph/global_step.h"
+#include "tftrain/graph/graph.h"
+#include "tftrain/graph/variable.h"
+#include "tftrain/session/session.h"
+#include "tftrain/testing/faulty_file_ops.h"
+
+namespace tftrain {
+
+// Counts and fails as its base does, but forces nothing to the disk: no test
+// can tell, and it takes most of the time.
+//
+// Thread-safe.
+class UnsyncedFileOps : public FaultyFileOps {
+ public:
+  UnsyncedFileOps() : memory_(::memfd_create("unsynced", MFD_CLOEXEC)) {}
+  ~UnsyncedFileOps() override { ::close(memory_); }
+
+  int Sync(int fd) override { return FaultyFileOps::Sync(memory_); }
+
+ private:
+  const int memory_;
+};
+
+// A graph with the global step and, beside it, the float variables `names` of
+// two elements each. `init` initialises all; `set` makes every element of
+// them, and the global step, the number fed to `number`.
+inline GraphPtr MakeModel(const std::vector<std::string>& names) {
+  namespace ops = tensorflow::ops;
+  GraphPtr graph = Graph::Create();
+  const tensorflow::Scope scope = graph->scope();
+  const ops::Placeholder number(scope.WithOpName("number"),
+                                tensorflow::DT_INT64,
+                                ops::Placeholder::Shape({}));
+  const absl::StatusOr<Variable> step = CreateGlobalStep(*graph);
+  TF_CHECK_OK(step);
+  const ops::Cast as_float(scope, number, tensorflow::DT_FLOAT);
+  std::vector<tensorflow::Operation> inits = {step->initializer()};
+  std::vector<tensorflow::Operation> sets = {
+      ops::AssignVariableOp(scope, step->handle(), number).operation};
+  for (const std::string& name : names) {
+    const absl::StatusOr<Variable> variable =
+        Variable::Create(*graph, scope, name, ops::Const(scope, {0.0f, 0.0f}));
+    TF_CHECK_OK(variable);
+    inits.push_back(variable->initializer());
+    const ops::Fill both(scope, {2}, as_float);
+    sets.push_back(
+        ops::AssignVariableOp(scope, variable->handle(), both).operation);
+  }
+  Group(scope.WithOpName("init"), inits);
+  Group(scope.WithOpName("set"), sets);
+  TF_CHECK_OK(graph->status());
+  return graph;
+}
+
+// One run of a program that trains the model: a graph, a saver, a session.
+//
+// Confined: use from the thread that created it.
+class Program {
+ public:
+  Program() : Program(Saver::Options()) {}
+  explicit Program(const Saver::Options& options,
+                   const std::vector<std::string>& names = {"w", "b"})
+      : names_(names), graph_(MakeModel(names)) {
+    absl::StatusOr<std::shared_ptr<Saver>> saver =
+        Saver::Create(*graph_, options);
+    TF_CHECK_OK(saver);
+    saver_ = *std::move(saver);
+    Restart();
+  }
+
+  // A new session; the variables have no value.
+  void Restart() {
+    absl::StatusOr<std::shared_ptr<Session>> session = Session::Create(graph_);
+    TF_CHECK_OK(session);
+    session_ = *std::move(session);
+  }
+
+  const GraphPtr& graph() { return graph_; }
+  Saver& saver() { return *saver_; }
+  Session& session() { return *session_; }
+
+  // Gives every variable the value `number`.
+  void Set(int64_t number) {
+    TF_CHECK_OK(session_->Run(Target("set"), {{"number:0", number}}));
+  }
+
+  // Sets the variables and saves them.
+  absl::StatusOr<std::string> SetAndSave(int64_t number,
+                                         const std::string& path) {
+    Set(number);
+    Saver::SaveOptions options;
+    options.global_step = number;
+    return saver_->Save(*session_, path, options);
+  }
+
+  // The number that all variables hold, or how they differ.
+  std::string State() {
+    std::vector<std::string> values;
+    const auto step = session_->GlobalStep();
+    if (!step.ok()) return "no value";
+    for (const std::string& name : names_) {
+      const auto value = session_->Run(Fetch<std::vector<float>>(
+          absl::StrCat(name, "/Read/ReadVariableOp:0")));
+      if (!value.ok()) return "no value";
+      for (const float element : *value) {
+        if (element != static_cast<float>(*step)) {
+          return absl::StrCat("step ", *step, " and ", name, " ", element);
+        }
+      }
+    }
+    return absl::StrCat(*step);
+  }
+
+  // The state after restoring `path` in a new session, or the error.
+  std::string StateOf(const std::string& path) {
+    Restart();
+    const absl::Status status = saver_->Restore(*session_, path);
+    return status.ok() ? State() : std::string(status.message());
+  }
+
+ private:
+  const std::vector<std::string> names_;
+  const GraphPtr graph_;
+  std::shared_ptr<Saver> saver_;
+  std::shared_ptr<Session> session_;
+};
+
+}  // namespace tftrain
+
+#endif  // TFTRAIN_CHECKPOINT_SAVER_TEST_MODEL_H_

@@ -1,0 +1,125 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Saves checkpoints while a model trains.
+
+#ifndef TFTRAIN_HOOKS_CHECKPOINT_SAVER_HOOK_H_
+#define TFTRAIN_HOOKS_CHECKPOINT_SAVER_HOOK_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tftrain/base/clock.h"
+#include "tftrain/checkpoint/saver.h"
+#include "tftrain/hooks/checkpoint_saver_listener.h"
+#include "tftrain/hooks/every.h"
+#include "tftrain/hooks/second_or_step_timer.h"
+#include "tftrain/hooks/session_run_hook.h"
+#include "tftrain/setup/scaffold.h"
+#include "tftrain/summary/event_file_writer.h"
+
+namespace tftrain {
+
+// Saves the model into a folder: when the session is created, then once every
+// so many steps or seconds, and at the end. The end is saved always, each step
+// once: not again when it was just saved, nor at the start when the session was
+// restored from this folder's newest checkpoint.
+//
+// Beside the checkpoints it writes the graph: as text into `graph.pbtxt`, and
+// into the folder's event file, where each save is noted as well. A save is
+// durable before training goes on; see Saver. An error of a save is returned:
+// Create(), Run() or Close() fails with it.
+//
+// Python: `tf.compat.v1.train.CheckpointSaverHook`, which writes the step that
+// was restored once more.
+//
+// Confined: the session calls a hook from one thread.
+//
+//   options.checkpoint_dir = "run";
+//   options.hooks = {SaveCheckpoints("run", Every::Steps(500))};
+class CheckpointSaverHook : public SessionRunHook {
+ public:
+  struct Options {
+    // The folder; made if it is missing.
+    std::string checkpoint_dir;
+
+    // Exactly one of the two must be set.
+    std::optional<double> save_secs;
+    std::optional<int64_t> save_steps;
+
+    // What saves: this saver, or the scaffold's, at most one of which may be
+    // set; with neither, the only one in the graph's collection "savers".
+    std::shared_ptr<Saver> saver;
+    std::shared_ptr<Scaffold> scaffold;
+
+    // Checkpoints are `checkpoint_dir`/`checkpoint_basename`-STEP.
+    std::string checkpoint_basename = "model.ckpt";
+
+    std::vector<CheckpointSaverListenerPtr> listeners;
+
+    // Whether `graph.pbtxt` and, beside each checkpoint, its `.meta` are
+    // written. The event file gets the graph in any case.
+    bool save_graph_def = true;
+
+    // Must outlive the hook. Null means the machine's clock.
+    Clock* clock = nullptr;
+  };
+
+  explicit CheckpointSaverHook(Options options);
+
+  // Errors: kInvalidArgument if none or both of `save_secs` and `save_steps`
+  // or both of `saver` and `scaffold` are set, or `checkpoint_dir` is empty;
+  // kFailedPrecondition without a global step; those of EventFileWriterCache
+  // and of the listeners.
+  absl::Status Begin(BeginContext& context) override;
+
+  // Errors: kFailedPrecondition if there is no saver, more than one in the
+  // collection, or one that has nothing to save; those of writing and of the
+  // listeners.
+  absl::Status AfterCreateSession(Session& session,
+                                  Coordinator& coordinator) override;
+  absl::Status AfterRun(SessionRunContext& context,
+                        const SessionRunValues& values) override;
+  absl::Status End(Session& session) override;
+  void OnAbort(const absl::Status& status) override;
+
+ private:
+  absl::Status BeginListeners(BeginContext& context);
+  void AbortListeners(const absl::Status& status);
+
+  // Finds `saver_`, once; the session is at `step`.
+  absl::Status FindSaver(const Graph& graph, int64_t step);
+  // Lets a new saver delete, in their turn, the checkpoints of the run that
+  // the session continues, if it does.
+  void TakeOverCheckpoints(int64_t step);
+  bool IsOwnCheckpoint(const std::string& prefix, int64_t step) const;
+  absl::Status WriteGraph(const Graph& graph);
+  // Whether this folder's newest checkpoint is what the session holds at
+  // `step`.
+  bool IsSaved(int64_t step) const;
+  // Returns whether a listener wants a stop.
+  absl::StatusOr<bool> Save(Session& session, int64_t step);
+
+  const Options options_;
+  const std::string save_path_;
+  std::optional<SecondOrStepTimer> timer_;
+  std::shared_ptr<Saver> saver_;
+  std::shared_ptr<EventFileWriter> writer_;
+  // The listeners that have begun and were told neither of an end nor of an
+  // abort: the first so many.
+  size_t listeners_begun_ = 0;
+  std::optional<int64_t> last_saved_step_;
+};
+
+// Saves into the folder `checkpoint_dir` at the cadence `every`.
+std::shared_ptr<CheckpointSaverHook> SaveCheckpoints(std::string checkpoint_dir,
+                                                     const Every& every);
+
+}  // namespace tftrain
+
+#endif  // TFTRAIN_HOOKS_CHECKPOINT_SAVER_HOOK_H_

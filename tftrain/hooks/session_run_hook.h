@@ -1,0 +1,228 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Code that runs around every step of a monitored session.
+
+#ifndef TFTRAIN_HOOKS_SESSION_RUN_HOOK_H_
+#define TFTRAIN_HOOKS_SESSION_RUN_HOOK_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tensorflow/core/protobuf/config.pb.h"
+#include "tftrain/coordination/coordinator.h"
+#include "tftrain/graph/graph.h"
+#include "tftrain/session/fetch.h"
+#include "tftrain/session/runnable.h"
+#include "tftrain/session/session.h"
+
+namespace tftrain {
+
+// What a hook adds to a step: fetches, feeds and options. A cheap handle to
+// something immutable: make it once, in Begin(), and return it from BeforeRun()
+// whenever it is due; the default one asks for nothing.
+//
+// Thread-compatible: const calls may run together.
+// Python: tf.estimator.SessionRunArgs.
+class SessionRunArgs {
+ public:
+  SessionRunArgs() = default;
+
+  // Asks for `fetches` (see fetch.h); an empty list is a real request that
+  // gets an empty answer.
+  template <typename F>
+  explicit SessionRunArgs(const F& fetches, const Feeds& feeds = {},
+                          std::optional<tensorflow::RunOptions> options = {})
+      : SessionRunArgs(MakeRequest(fetches, feeds.names()), feeds,
+                       std::move(options)) {}
+
+  // Feeds and options alone.
+  static SessionRunArgs FeedOnly(
+      const Feeds& feeds, std::optional<tensorflow::RunOptions> options = {}) {
+    return SessionRunArgs(Request{{}, {}, {}, feeds.names()}, feeds,
+                          std::move(options));
+  }
+
+  // Whether this asks for nothing at all.
+  bool empty() const { return content_ == nullptr; }
+
+  // REQUIRES: !empty().
+  const RequestPtr& request() const { return content_->request; }
+  absl::Span<const FeedValue> feeds() const { return content_->feeds; }
+  const std::optional<tensorflow::RunOptions>& options() const {
+    return content_->options;
+  }
+
+ private:
+  struct Content {
+    RequestPtr request;
+    std::vector<FeedValue> feeds;
+    std::optional<tensorflow::RunOptions> options;
+  };
+
+  SessionRunArgs(Request request, const Feeds& feeds,
+                 std::optional<tensorflow::RunOptions> options);
+
+  std::shared_ptr<const Content> content_;
+};
+
+// What a hook sees of the graph before it is frozen. Lives for one Begin().
+// Confined to the thread that creates the session.
+class BeginContext {
+ public:
+  explicit BeginContext(GraphPtr graph) : graph_(std::move(graph)) {}
+
+  // The graph, open for changes for the last time.
+  Graph& graph() const { return *graph_; }
+  const GraphPtr& graph_ptr() const { return graph_; }
+
+  // Says that BeforeRun() will return `args` now and then, so that the names
+  // are checked and the step is planned before training starts. Not a duty:
+  // what was not declared is planned when it first appears, within a step.
+  void Declare(const SessionRunArgs& args) { declared_.push_back(args); }
+  const std::vector<SessionRunArgs>& declared() const { return declared_; }
+
+ private:
+  const GraphPtr graph_;
+  std::vector<SessionRunArgs> declared_;
+};
+
+// One step as a hook sees it, the same object in BeforeRun() and AfterRun().
+// Confined to the thread that runs the step; valid during the callback.
+// Python: tf.estimator.SessionRunContext.
+class SessionRunContext {
+ public:
+  SessionRunContext(Session* session, const Request* original)
+      : session_(session), original_(original) {}
+
+  // The plain session, to run something more without hooks.
+  Session& session() const { return *session_; }
+  // What the caller of Run() asked for.
+  const Request& original_args() const { return *original_; }
+
+  // The global step as it is now: in BeforeRun() before the step, in AfterRun()
+  // after it, always the real one. Costs nothing worth counting for a resource
+  // variable in this process, else one small run in each phase that asks.
+  absl::StatusOr<int64_t> GlobalStep();
+
+  // Ends training after this step: ShouldStop() answers true from then on, and
+  // `reason` is told. The step itself is finished in any case.
+  void RequestStop(std::string reason = "");
+  bool stop_requested() const { return stop_requested_; }
+  const std::string& stop_reason() const { return stop_reason_; }
+
+  // For the session that runs the hooks: the step number must be read again.
+  void StartPhase() { global_step_.reset(); }
+
+ private:
+  Session* session_;
+  const Request* original_;
+  std::optional<int64_t> global_step_;
+  bool stop_requested_ = false;
+  std::string stop_reason_;
+};
+
+// What a hook got from a step. Valid during AfterRun(); copy what is kept.
+// Python: tf.estimator.SessionRunValues.
+class SessionRunValues {
+ public:
+  SessionRunValues(StepValues values, const tensorflow::RunOptions* options,
+                   const tensorflow::RunMetadata* metadata)
+      : values_(values), options_(options), metadata_(metadata) {}
+
+  // The tensors this hook asked for in this step, in order; empty when it
+  // asked for none.
+  const StepValues& results() const { return values_; }
+
+  // The answer to `fetches`, which must be what BeforeRun() asked for in this
+  // step.
+  // Errors: kInvalidArgument when a value has another type or shape;
+  // kFailedPrecondition when the hook did not ask for as many tensors.
+  template <typename F>
+  RunResult<F> Get(const F& fetches) const {
+    const Request asked = MakeRequest(fetches);
+    if (asked.fetches.size() != values_.size()) return NotAsked(asked);
+    size_t next = 0;
+    return FetchTraits<F>::Take(fetches, values_, &next);
+  }
+
+  // The options the step ran with, and what it recorded; null when neither the
+  // caller nor a hook asked for any.
+  const tensorflow::RunOptions* options() const { return options_; }
+  const tensorflow::RunMetadata* run_metadata() const { return metadata_; }
+
+ private:
+  absl::Status NotAsked(const Request& asked) const;
+
+  StepValues values_;
+  const tensorflow::RunOptions* options_;
+  const tensorflow::RunMetadata* metadata_;
+};
+
+// Extends a monitored session: asks for more in each step, sees the values, and
+// may end training. Every callback is optional.
+//
+// Order: Begin -> AfterCreateSession -> (BeforeRun -> AfterRun)* -> End; after
+// a failure OnAbort ends it instead. Several hooks are called in the order of
+// their list, in every callback.
+//
+// All callbacks run on the thread that called the session (Create, Run or
+// Close), no lock is held meanwhile, and an exception thrown by one counts as
+// the error kInternal.
+//
+// Confined: the session calls a hook from one thread; one hook object serves
+// one session at a time.
+// Python: tf.estimator.SessionRunHook.
+class SessionRunHook {
+ public:
+  virtual ~SessionRunHook() = default;
+
+  // How errors and logs call this hook; by default the name of its class.
+  virtual std::string name() const;
+
+  // When: once, before the graph is frozen. Graph: may be changed, for the last
+  // time. May: Declare() requests. An error makes Create() fail with it, and
+  // later hooks are not begun. Bad options of a hook are told here.
+  virtual absl::Status Begin(BeginContext& context);
+
+  // When: the variables have their values (restored or initial) and queue
+  // runners are started. Graph: frozen. May: run `session`, which has no hooks;
+  // register threads with `coordinator`. An error makes Create() fail with it.
+  virtual absl::Status AfterCreateSession(Session& session,
+                                          Coordinator& coordinator);
+
+  // When: before each step. Graph: frozen. May: ask for fetches, feeds and
+  // options, and for a stop after the step. An error skips the later hooks, the
+  // step and every AfterRun, and is what Run() returns. Not called for steps of
+  // the raw session.
+  virtual absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context);
+
+  // When: after each step that succeeded. `values` are what this hook asked
+  // for. An error skips the later hooks and is what Run() returns. Not called
+  // when the step failed.
+  virtual absl::Status AfterRun(SessionRunContext& context,
+                                const SessionRunValues& values);
+
+  // When: once, at a clean end (normal, asked for, or end of input), while
+  // `session` still runs. An error is what Close() returns. Not called after
+  // another error: OnAbort() is.
+  virtual absl::Status End(Session& session);
+
+  // When: instead of End(), once, for every hook whose Begin() succeeded, when
+  // creation failed, the run ended with the error `status`, or the session was
+  // dropped without Close(). Lets go of what the hook holds (threads, files);
+  // the session may be closed already. Python has no such call.
+  virtual void OnAbort(const absl::Status& status);
+};
+
+using HookPtr = std::shared_ptr<SessionRunHook>;
+
+}  // namespace tftrain
+
+#endif  // TFTRAIN_HOOKS_SESSION_RUN_HOOK_H_

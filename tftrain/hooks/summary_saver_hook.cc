@@ -1,0 +1,155 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/hooks/summary_saver_hook.h"
+
+#include <string_view>
+#include <utility>
+
+#include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+#include "tftrain/graph/global_step.h"
+#include "tftrain/summary/event_file_writer_cache.h"
+
+namespace tftrain {
+
+SummarySaverHook::SummarySaverHook(Options options)
+    : options_(std::move(options)) {}
+
+absl::Status SummarySaverHook::Begin(BeginContext& context) {
+  if ((options_.scaffold != nullptr) == !options_.summary_op.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options_.scaffold != nullptr ? "both" : "neither",
+        " of scaffold and summary_op are set, set exactly one of them"));
+  }
+  TF_ASSIGN_OR_RETURN(
+      timer_, SecondOrStepTimer::Create(
+                  {options_.save_secs, options_.save_steps, options_.clock}));
+  TF_RETURN_IF_ERROR(
+      RequireGlobalStep(context.graph(), "SummarySaverHook").status());
+  args_ = SessionRunArgs();
+  guard_.reset();
+  warned_ = false;
+  if (!options_.summary_op.empty()) {
+    TF_RETURN_IF_ERROR(MakeRequest(context.graph_ptr(), options_.summary_op));
+    context.Declare(args_);
+  }
+  writer_ = options_.summary_writer;
+  if (writer_ == nullptr && !options_.output_dir.empty()) {
+    TF_ASSIGN_OR_RETURN(writer_,
+                        EventFileWriterCache::Get(options_.output_dir));
+  }
+  if (writer_ == nullptr) {
+    LOG(WARNING) << "Summaries are not written: give the hook an output_dir";
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SummarySaverHook::MakeRequest(
+    const GraphPtr& graph, const std::vector<std::string>& tensors) {
+  std::vector<FetchTree> fetches;
+  for (const std::string& tensor : tensors) {
+    fetches.push_back(Fetch<std::string>(tensor));
+  }
+  args_ = SessionRunArgs(List(std::move(fetches)));
+  TF_ASSIGN_OR_RETURN(guard_,
+                      internal::InputGuard::Create(graph, *args_.request()));
+  return absl::OkStatus();
+}
+
+absl::Status SummarySaverHook::AfterCreateSession(Session& session,
+                                                  Coordinator&) {
+  is_first_run_ = true;
+  timer_->Reset();
+  // Known since the scaffold is finalized.
+  if (args_.empty() && options_.scaffold != nullptr &&
+      options_.scaffold->summary_op().has_value()) {
+    return MakeRequest(session.graph(), {*options_.scaffold->summary_op()});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionRunArgs> SummarySaverHook::BeforeRun(
+    SessionRunContext& context) {
+  TF_ASSIGN_OR_RETURN(is_requested_, IsDue(context));
+  if (!is_requested_) return SessionRunArgs();
+  return args_;
+}
+
+absl::StatusOr<bool> SummarySaverHook::IsDue(SessionRunContext& context) {
+  if (writer_ == nullptr || args_.empty()) return false;
+  if (!is_first_run_) {
+    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+    if (!timer_->ShouldTriggerForStep(step + 1)) return false;
+  }
+  if (guard_->Allows(context.original_args())) return true;
+  if (!warned_) {
+    LOG(WARNING) << "Summaries wait for a step that feeds or reads "
+                 << absl::StrJoin(guard_->inputs(), ", ")
+                 << ", as earlier steps did";
+    warned_ = true;
+  }
+  return false;
+}
+
+absl::Status SummarySaverHook::AfterRun(SessionRunContext& context,
+                                        const SessionRunValues& values) {
+  if (writer_ == nullptr || !(is_first_run_ || is_requested_)) {
+    return absl::OkStatus();
+  }
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  if (is_first_run_) {
+    writer_->AddSessionLog(EventFileWriter::SessionStatus::kStart, step);
+    is_first_run_ = false;
+  }
+  if (!is_requested_) return absl::OkStatus();
+  timer_->UpdateLastTriggeredStep(step);
+  const StepValues& results = values.results();
+  for (size_t i = 0; i < results.size(); ++i) {
+    TF_ASSIGN_OR_RETURN(
+        const std::string summary,
+        internal::TensorReader<std::string>::Read(results[i], results.name(i)));
+    TF_RETURN_IF_ERROR(writer_->AddSummary(summary, step));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SummarySaverHook::End(Session&) {
+  // A failure of the event file is told by its writer and spoils no training.
+  if (writer_ != nullptr) writer_->Flush().IgnoreError();
+  writer_.reset();
+  guard_.reset();
+  return absl::OkStatus();
+}
+
+void SummarySaverHook::OnAbort(const absl::Status&) {
+  writer_.reset();
+  guard_.reset();
+}
+
+std::shared_ptr<SummarySaverHook> SaveSummaries(
+    std::string output_dir, const Every& every,
+    std::shared_ptr<Scaffold> scaffold) {
+  SummarySaverHook::Options options;
+  options.save_steps = every.every_steps;
+  options.save_secs = every.every_secs;
+  options.output_dir = std::move(output_dir);
+  options.scaffold = std::move(scaffold);
+  return std::make_shared<SummarySaverHook>(std::move(options));
+}
+
+std::shared_ptr<SummarySaverHook> SaveSummaries(std::string output_dir,
+                                                const Every& every,
+                                                std::string summary_op) {
+  SummarySaverHook::Options options;
+  options.save_steps = every.every_steps;
+  options.save_secs = every.every_secs;
+  options.output_dir = std::move(output_dir);
+  options.summary_op = {std::move(summary_op)};
+  return std::make_shared<SummarySaverHook>(std::move(options));
+}
+
+}  // namespace tftrain

@@ -1,0 +1,292 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/monitored/singular_monitored_session.h"
+
+#include "tensorflow/core/platform/logging.h"
+#include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+#include "tftrain/base/mutex.h"
+#include "tftrain/coordination/queue_runner.h"
+#include "tftrain/monitored/internal/hooked_session.h"
+#include "tftrain/setup/session_creator.h"
+
+namespace tftrain {
+
+using internal::HookEntry;
+using internal::HookError;
+
+std::string_view StopReasonName(StopReason reason) {
+  switch (reason) {
+    case StopReason::kStopRequested:
+      return "stop requested";
+    case StopReason::kEndOfInput:
+      return "end of input";
+    case StopReason::kStopIteration:
+      return "stop iteration";
+    case StopReason::kClosed:
+      return "closed";
+  }
+  return "closed";
+}
+
+// What RequestStop() said first; it may be called from any thread.
+struct SingularMonitoredSession::StopNote {
+  Mutex mu;
+  std::optional<std::string> reason ABSL_GUARDED_BY(mu);
+};
+
+namespace {
+
+std::shared_ptr<Coordinator> MakeCoordinator() {
+  Coordinator::Options options;
+  // An input that ends in a thread is no clean end: only a step's is.
+  options.clean_stop = nullptr;
+  return std::make_shared<Coordinator>(options);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SingularMonitoredSession>>
+SingularMonitoredSession::Create(GraphPtr graph, Options options) {
+  std::unique_ptr<SingularMonitoredSession> session(
+      new SingularMonitoredSession(std::move(graph), std::move(options)));
+  const absl::Status opened = session->Open();
+  if (opened.ok()) return session;
+  FirstError error(opened);
+  session->Abort(opened);
+  error.Update(session->StopAndJoin());
+  return error.status();
+}
+
+SingularMonitoredSession::SingularMonitoredSession(GraphPtr graph,
+                                                   Options options)
+    : graph_(std::move(graph)),
+      options_(std::move(options)),
+      scaffold_(options_.scaffold != nullptr ? options_.scaffold
+                                             : std::make_shared<Scaffold>()),
+      coordinator_(MakeCoordinator()),
+      stop_note_(std::make_unique<StopNote>()) {}
+
+SingularMonitoredSession::~SingularMonitoredSession() {
+  if (closed()) return;
+  const absl::Status status = Close(absl::CancelledError(
+      "the session was dropped without Close(); its hooks' End was not called"));
+  LOG(WARNING) << status;
+}
+
+absl::Status SingularMonitoredSession::Open() {
+  TF_RETURN_IF_ERROR(BeginHooks());
+  TF_RETURN_IF_ERROR(OpenSession());
+  return AfterCreateSession();
+}
+
+absl::Status SingularMonitoredSession::BeginHooks() {
+  for (const HookPtr& hook : options_.hooks) {
+    CHECK(hook != nullptr) << "a hook is null";
+    HookEntry entry{hook, hook->name(), {}};
+    BeginContext context(graph_);
+    const absl::Status begun =
+        CallCatching([&] { return hook->Begin(context); });
+    if (!begun.ok()) return HookError(begun, entry, "Begin");
+    entry.declared = context.declared();
+    hooks_.push_back(std::move(entry));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SingularMonitoredSession::OpenSession() {
+  ChiefSessionCreator::Options options;
+  options.scaffold = scaffold_;
+  options.master = options_.master;
+  options.config = options_.config;
+  options.thread_mode = options_.thread_mode;
+  options.checkpoint_dir = options_.checkpoint_dir;
+  options.checkpoint_filename_with_path =
+      options_.checkpoint_filename_with_path;
+  ChiefSessionCreator creator(graph_, std::move(options));
+  TF_ASSIGN_OR_RETURN(session_, creator.CreateSession());
+  hooked_ = std::make_unique<internal::HookedSession>(session_.get(), &hooks_);
+  for (const HookEntry& entry : hooks_) {
+    for (const SessionRunArgs& args : entry.declared) {
+      const absl::Status known = session_->CheckRequest(*args.request());
+      if (!known.ok()) return HookError(known, entry, "Begin");
+    }
+  }
+  return StartQueueRunners(session_, coordinator_).status();
+}
+
+absl::Status SingularMonitoredSession::AfterCreateSession() {
+  for (const HookEntry& entry : hooks_) {
+    const absl::Status called = CallCatching([&] {
+      return entry.hook->AfterCreateSession(*session_, *coordinator_);
+    });
+    if (!called.ok()) return HookError(called, entry, "AfterCreateSession");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SingularMonitoredSession::EndHooks() {
+  FirstError error;
+  for (const HookEntry& entry : hooks_) {
+    const absl::Status ended =
+        CallCatching([&] { return entry.hook->End(*session_); });
+    if (!ended.ok()) error.Update(HookError(ended, entry, "End"));
+  }
+  hooks_.clear();
+  return error.status();
+}
+
+void SingularMonitoredSession::Abort(const absl::Status& status) {
+  for (const HookEntry& entry : hooks_) {
+    const absl::Status told = CallCatching([&] {
+      entry.hook->OnAbort(status);
+      return absl::OkStatus();
+    });
+    if (!told.ok()) LOG(ERROR) << HookError(told, entry, "OnAbort");
+  }
+  hooks_.clear();
+}
+
+absl::Status SingularMonitoredSession::StopAndJoin() {
+  coordinator_->RequestStop();
+  Coordinator::JoinOptions join;
+  join.stop_grace_period_secs = options_.stop_grace_period_secs;
+  join.ignore_live_threads = true;
+  const absl::Status joined = coordinator_->Join(join);
+  closed_.store(true, std::memory_order_release);
+  if (session_ != nullptr) {
+    // Cancels what threads still wait in; they share the session and let go of
+    // it last.
+    const absl::Status closed = session_->Close();
+    if (!closed.ok()) LOG(WARNING) << "Closing the session: " << closed;
+    session_.reset();
+  }
+  scaffold_->Unfinalize();
+  return joined;
+}
+
+bool SingularMonitoredSession::ShouldStop() {
+  if (closed() || hooked_->stop_requested()) return true;
+  if (!coordinator_->ShouldStop()) return false;
+  if (!coordinator_->status().ok()) {
+    met_failure_.store(true, std::memory_order_release);
+  }
+  return true;
+}
+
+void SingularMonitoredSession::RequestStop(std::string reason) {
+  {
+    MutexLock lock(stop_note_->mu);
+    if (!stop_note_->reason.has_value()) {
+      stop_note_->reason = std::move(reason);
+    }
+  }
+  coordinator_->RequestStop();
+}
+
+absl::StatusOr<Summary> SingularMonitoredSession::RunUntilStop(
+    absl::FunctionRef<absl::Status()> body) {
+  absl::Status status;
+  while (status.ok() && !ShouldStop()) {
+    status = CallCatching(body);
+  }
+  TF_RETURN_IF_ERROR(Close(std::move(status)));
+  return summary_;
+}
+
+absl::Status SingularMonitoredSession::Close(absl::Status body) {
+  if (closed()) return AlreadyClosed();
+  // Training that stopped because a thread failed did not end cleanly.
+  if (body.ok() && met_failure_.load(std::memory_order_acquire)) {
+    body = coordinator_->status();
+  }
+  NoteHowItEnded(body);
+  absl::Status ended;
+  if (body.ok() || IsCleanStop(body)) {
+    ended = EndHooks();
+  } else {
+    Abort(body);
+  }
+  FirstError error(StopAndJoin());
+  error.Update(ended);
+  if (!IsCleanStop(body)) error.Update(body);
+  if (scaffold_->saver() != nullptr) {
+    const std::vector<std::string> kept = scaffold_->saver()->last_checkpoints();
+    if (!kept.empty()) summary_.checkpoint = kept.back();
+  }
+  return error.status();
+}
+
+void SingularMonitoredSession::NoteHowItEnded(const absl::Status& body) {
+  MutexLock lock(stop_note_->mu);
+  if (IsEndOfInput(body)) {
+    summary_.reason = StopReason::kEndOfInput;
+    summary_.detail = std::string(body.message());
+  } else if (IsStopIteration(body)) {
+    summary_.reason = StopReason::kStopIteration;
+    summary_.detail = stop_note_->reason.value_or("");
+  } else if (hooked_->stop_requested() || coordinator_->ShouldStop()) {
+    summary_.reason = StopReason::kStopRequested;
+    summary_.detail = hooked_->stop_requested()
+                          ? hooked_->stop_reason()
+                          : stop_note_->reason.value_or("");
+  }
+  absl::StatusOr<int64_t> step = session_->GlobalStep();
+  if (step.ok()) summary_.last_step = *step;
+}
+
+absl::Status SingularMonitoredSession::AlreadyClosed() {
+  return absl::FailedPreconditionError(
+      "the session is closed already; create a new one");
+}
+
+Session& SingularMonitoredSession::raw_session() const {
+  CHECK(!closed()) << "the session is closed";
+  return *session_;
+}
+
+absl::Status SingularMonitoredSession::RunRequest(
+    const RequestPtr& request, absl::Span<const FeedValue> feeds,
+    const tensorflow::RunOptions* options, tensorflow::RunMetadata* metadata,
+    Receive receive) {
+  if (closed()) return AlreadyClosed();
+  absl::Status status =
+      hooked_->Run(request, feeds, options, metadata, receive);
+  if (status.ok() || IsPreemption(status)) return status;
+  // A step that fails because a thread was preempted tells the cause.
+  if (const absl::Status cause = coordinator_->status(); IsPreemption(cause)) {
+    return cause;
+  }
+  return status;
+}
+
+RequestPtr SingularMonitoredSession::Intern(Request request) {
+  if (closed()) return std::make_shared<const Request>(std::move(request));
+  return session_->Intern(std::move(request));
+}
+
+absl::Status SingularMonitoredSession::CheckRequest(
+    const Request& request) const {
+  if (closed()) return AlreadyClosed();
+  return session_->CheckRequest(request);
+}
+
+absl::StatusOr<Summary> With(
+    GraphPtr graph, SingularMonitoredSession::Options options,
+    absl::FunctionRef<absl::Status(SingularMonitoredSession&)> body) {
+  TF_ASSIGN_OR_RETURN(
+      std::unique_ptr<SingularMonitoredSession> session,
+      SingularMonitoredSession::Create(std::move(graph), std::move(options)));
+  const absl::Status status = CallCatching([&] { return body(*session); });
+  if (!session->closed()) {
+    TF_RETURN_IF_ERROR(session->Close(status));
+  } else if (!status.ok() && !IsCleanStop(status)) {
+    return status;
+  }
+  return session->summary();
+}
+
+}  // namespace tftrain

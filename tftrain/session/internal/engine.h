@@ -1,0 +1,49 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef TFTRAIN_SESSION_INTERNAL_ENGINE_H_
+#define TFTRAIN_SESSION_INTERNAL_ENGINE_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "tensorflow/core/common_runtime/device_mgr.h"
+#include "tensorflow/core/framework/graph.pb.h"
+#include "tensorflow/core/public/session.h"
+#include "tensorflow/core/public/session_options.h"
+#include "tftrain/base/fork.h"
+
+namespace tftrain::internal {
+
+// Owns a `tensorflow::Session`. Plans and running calls share it, so that it
+// is destroyed only after the last of them: the runtime does not survive the
+// loss of a session in which a step runs.
+// Thread-safe.
+class Engine {
+ public:
+  static absl::StatusOr<std::shared_ptr<Engine>> Create(
+      const tensorflow::SessionOptions& options,
+      const tensorflow::GraphDef& graph_def);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  tensorflow::Session* session() const { return session_.get(); }
+  // The devices, when the runtime is in this process, else null.
+  const tensorflow::DeviceMgr* devices() const { return devices_; }
+  bool is_local() const { return devices_ != nullptr; }
+  // Whether this process was forked from the one that made the engine. The
+  // runtime's threads are not here, so that even closing it might hang.
+  bool is_inherited() const { return ForkGeneration() != fork_generation_; }
+
+ private:
+  explicit Engine(std::unique_ptr<tensorflow::Session> session);
+
+  const int fork_generation_ = ForkGeneration();
+  std::unique_ptr<tensorflow::Session> session_;
+  const tensorflow::DeviceMgr* devices_ = nullptr;
+};
+
+}  // namespace tftrain::internal
+
+#endif  // TFTRAIN_SESSION_INTERNAL_ENGINE_H_

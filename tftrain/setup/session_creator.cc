@@ -1,0 +1,50 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/setup/session_creator.h"
+
+#include <utility>
+
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+
+namespace tftrain {
+
+ChiefSessionCreator::ChiefSessionCreator(GraphPtr graph, Options options)
+    : graph_(std::move(graph)), options_(std::move(options)) {
+  if (options_.scaffold == nullptr) {
+    options_.scaffold = std::make_shared<Scaffold>();
+  }
+}
+
+absl::StatusOr<std::shared_ptr<Session>> ChiefSessionCreator::CreateSession() {
+  Scaffold& scaffold = *options_.scaffold;
+  TF_RETURN_IF_ERROR(scaffold.Finalize(*graph_));
+  if (manager_ == nullptr) {
+    SessionManager::Options options;
+    options.local_init_op = scaffold.local_init_op();
+    options.local_init_feed_dict = scaffold.local_init_feed_dict();
+    options.ready_op = scaffold.ready_op();
+    options.ready_for_local_init_op = scaffold.ready_for_local_init_op();
+    options.session.target = options_.master;
+    options.session.config = options_.config;
+    options.session.thread_mode = options_.thread_mode;
+    TF_ASSIGN_OR_RETURN(manager_,
+                        SessionManager::Create(graph_, std::move(options)));
+  }
+  SessionManager::PrepareOptions prepare;
+  prepare.init_op = scaffold.init_op();
+  prepare.init_feed_dict = scaffold.init_feed_dict();
+  if (scaffold.has_init_fn()) {
+    prepare.init_fn = [&scaffold](Session& session) {
+      return scaffold.RunInitFn(session);
+    };
+  }
+  prepare.saver = scaffold.saver();
+  prepare.checkpoint_dir = options_.checkpoint_dir;
+  prepare.checkpoint_filename_with_path =
+      options_.checkpoint_filename_with_path;
+  return manager_->PrepareSession(prepare);
+}
+
+}  // namespace tftrain

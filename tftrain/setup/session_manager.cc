@@ -1,0 +1,212 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/setup/session_manager.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/log/log.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+#include "tftrain/base/errors.h"
+#include "tftrain/checkpoint/checkpoint_list.h"
+#include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/graph/collection_keys.h"
+
+namespace tftrain {
+namespace {
+
+// The operations of TensorFlow that read a variable too early say so with this
+// word; readiness is judged by it, as in Python.
+constexpr std::string_view kRuntimesWord = "uninitialized";
+
+// The checkpoints of `folder` to try, best first: the one the state file calls
+// the latest, then the rest, newest first.
+absl::StatusOr<std::vector<std::string>> Candidates(const std::string& folder) {
+  TF_ASSIGN_OR_RETURN(std::vector<ListedCheckpoint> listed,
+                      ListCheckpoints(folder));
+  std::stable_sort(listed.begin(), listed.end(),
+                   [](const ListedCheckpoint& a, const ListedCheckpoint& b) {
+                     return std::make_pair(a.step.value_or(-1), a.modified) >
+                            std::make_pair(b.step.value_or(-1), b.modified);
+                   });
+  std::vector<std::string> candidates;
+  TF_ASSIGN_OR_RETURN(std::optional<std::string> latest,
+                      LatestCheckpoint(folder));
+  if (latest.has_value()) candidates.push_back(*latest);
+  for (const ListedCheckpoint& checkpoint : listed) {
+    if (!checkpoint.has_index) continue;
+    if (latest.has_value() && checkpoint.prefix == *latest) continue;
+    candidates.push_back(checkpoint.prefix);
+  }
+  return candidates;
+}
+
+}  // namespace
+
+SessionManager::SessionManager(GraphPtr graph, Options options)
+    : graph_(std::move(graph)), options_(std::move(options)) {}
+
+absl::StatusOr<std::unique_ptr<SessionManager>> SessionManager::Create(
+    GraphPtr graph, Options options) {
+  if (options.ready_for_local_init_op.has_value() &&
+      !options.local_init_op.has_value()) {
+    return absl::InvalidArgumentError(
+        "ready_for_local_init_op was given without a local_init_op; give both");
+  }
+  return std::unique_ptr<SessionManager>(
+      new SessionManager(std::move(graph), std::move(options)));
+}
+
+absl::StatusOr<std::shared_ptr<Session>> SessionManager::PrepareSession(
+    const PrepareOptions& options) {
+  TF_ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
+                      Session::Create(graph_, options_.session));
+  absl::Status prepared = Prepare(session, options);
+  if (!prepared.ok()) {
+    session->Close().IgnoreError();
+    return prepared;
+  }
+  return session;
+}
+
+absl::Status SessionManager::Prepare(const std::shared_ptr<Session>& session,
+                                     const PrepareOptions& options) {
+  TF_ASSIGN_OR_RETURN(const std::optional<std::string> restored,
+                      Restore(*session, options));
+  if (!restored.has_value()) {
+    if (!options.init_op.has_value() && options.init_fn == nullptr &&
+        !options_.local_init_op.has_value()) {
+      return absl::FailedPreconditionError(
+          "nothing was restored, and there is no init_op, init_fn or "
+          "local_init_op to initialise the model with; give one");
+    }
+    if (options.init_op.has_value()) {
+      TF_RETURN_IF_ERROR(
+          session->Run(Target(*options.init_op), options.init_feed_dict));
+    }
+    if (options.init_fn != nullptr) {
+      TF_RETURN_IF_ERROR(options.init_fn(*session));
+    }
+  }
+  if (options_.local_init_op.has_value()) {
+    TF_ASSIGN_OR_RETURN(const std::string not_ready,
+                        NotReady(*session, options_.ready_for_local_init_op));
+    if (!not_ready.empty()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the model is not ready for its local_init_op: ", not_ready,
+          restored.has_value()
+              ? "; the checkpoint was restored, so init_op was not run: "
+                "save these variables too, or take them from another "
+                "collection"
+              : "; let init_op or init_fn initialise them"));
+    }
+    VLOG(1) << "Running the local_init_op";
+    TF_RETURN_IF_ERROR(session->Run(Target(*options_.local_init_op),
+                                    options_.local_init_feed_dict));
+    VLOG(1) << "The local_init_op is done";
+  }
+  if (restored.has_value() && options.saver->restores_iterators()) {
+    TF_RETURN_IF_ERROR(
+        options.saver->Restore(*session, *restored, RestorePart::kIterators));
+  }
+  TF_ASSIGN_OR_RETURN(const std::string not_ready,
+                      NotReady(*session, options_.ready_op));
+  if (!not_ready.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the model is not ready after its initialisation: ", not_ready,
+        "; let init_op, init_fn, local_init_op or the checkpoint give them "
+        "values"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<std::string>> SessionManager::Restore(
+    Session& session, const PrepareOptions& options) {
+  const bool is_asked = !options.checkpoint_dir.empty() ||
+                        !options.checkpoint_filename_with_path.empty();
+  if (options.saver == nullptr || options.saver->empty() || !is_asked) {
+    return std::nullopt;
+  }
+  for (const std::string& op :
+       graph_->GetCollection(collection_keys::kSavedModelInitializers)) {
+    TF_RETURN_IF_ERROR(session.Run(Target(op)));
+  }
+  if (!options.checkpoint_filename_with_path.empty()) {
+    TF_RETURN_IF_ERROR(
+        options.saver->Restore(session, options.checkpoint_filename_with_path,
+                               RestorePart::kAllButIterators));
+    return options.checkpoint_filename_with_path;
+  }
+  return RestoreNewest(session, *options.saver, options.checkpoint_dir);
+}
+
+absl::StatusOr<std::optional<std::string>> SessionManager::RestoreNewest(
+    Session& session, Saver& saver, const std::string& folder) {
+  TF_ASSIGN_OR_RETURN(const std::vector<std::string> candidates,
+                      Candidates(folder));
+  if (candidates.empty()) return std::nullopt;
+  FirstError errors;
+  for (const std::string& candidate : candidates) {
+    const absl::Status status =
+        saver.Restore(session, candidate, RestorePart::kAllButIterators);
+    if (status.ok()) {
+      if (!errors.ok()) {
+        LOG(WARNING) << "Restored \"" << candidate << "\" in place of \""
+                     << candidates.front()
+                     << "\", which is damaged: " << errors.status();
+      }
+      // Oldest first, so that retention deletes them in that order.
+      saver.RecoverLastCheckpoints({candidates.rbegin(), candidates.rend()});
+      return candidate;
+    }
+    // Another model's checkpoint is a mistake to tell, not to pass over.
+    if (!absl::IsDataLoss(status)) return status;
+    errors.Update(status);
+  }
+  return Annotate(errors.status(),
+                  absl::StrCat("; no checkpoint in \"", folder,
+                               "\" is intact; remove them to start anew"));
+}
+
+absl::StatusOr<std::string> SessionManager::NotReady(
+    Session& session, const std::optional<std::string>& ready_op) {
+  if (!ready_op.has_value()) return std::string();
+  // An operation, old style, is ready when it runs.
+  if (!absl::StrContains(*ready_op, ':')) {
+    const absl::Status status = session.Run(Target(*ready_op));
+    if (absl::IsFailedPrecondition(status) &&
+        absl::StrContains(status.message(), kRuntimesWord)) {
+      return std::string(status.message());
+    }
+    if (!status.ok()) return status;
+    return std::string();
+  }
+  absl::StatusOr<tensorflow::Tensor> report =
+      session.Run(Fetch<tensorflow::Tensor>(*ready_op));
+  if (!report.ok()) {
+    if (absl::IsFailedPrecondition(report.status()) &&
+        absl::StrContains(report.status().message(), kRuntimesWord)) {
+      return std::string(report.status().message());
+    }
+    return report.status();
+  }
+  // An int32 is the old style of being ready.
+  if (report->dtype() != tensorflow::DT_STRING || report->NumElements() == 0) {
+    return std::string();
+  }
+  const auto names = report->flat<tensorflow::tstring>();
+  return absl::StrCat(
+      "these variables have no value: ",
+      absl::StrJoin(names.data(), names.data() + names.size(), ", ",
+                    [](std::string* out, const tensorflow::tstring& name) {
+                      absl::StrAppend(out, std::string(name));
+                    }));
+}
+
+}  // namespace tftrain

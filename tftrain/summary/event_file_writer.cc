@@ -1,0 +1,598 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/summary/event_file_writer.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/log/log.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tensorflow/core/framework/graph.pb.h"
+#include "tensorflow/core/framework/summary.pb.h"
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+#include "tensorflow/core/protobuf/config.pb.h"
+#include "tensorflow/core/protobuf/meta_graph.pb.h"
+#include "tensorflow/core/util/event.pb.h"
+#include "tftrain/base/file.h"
+#include "tftrain/base/fork.h"
+#include "tftrain/summary/event_file.h"
+
+namespace tftrain {
+namespace {
+
+using tensorflow::Event;
+using tensorflow::SessionLog;
+
+constexpr char kFileVersion[] = "brain.Event:2";
+constexpr char kWriterName[] = "tftrain.summary.event_file_writer";
+
+// A record of the buffer is handed on when it holds this many bytes.
+constexpr size_t kBufferBytes = size_t{1} << 20;
+
+// The largest message that can be written or read.
+constexpr size_t kMaxEventBytes = std::numeric_limits<int32_t>::max();
+
+// One event that waits: a scalar, which is cheap to hold, or any other.
+struct Item {
+  double wall_time = 0;
+  std::optional<int64_t> step;
+  float value = 0;
+  std::string tag;
+  std::unique_ptr<Event> event;  // Null for a scalar.
+  size_t bytes = 0;
+  bool droppable = true;
+};
+
+// To the microsecond, as exactly as a double can.
+double SecondsSince1970(absl::Time time) {
+  return static_cast<double>(absl::ToUnixMicros(time)) / 1e6;
+}
+
+absl::Status CheckOptions(const EventFileWriter::Options& options) {
+  if (options.logdir.empty()) {
+    return absl::InvalidArgumentError(
+        "the folder for events is empty, give its path as logdir");
+  }
+  if (absl::StrContains(options.filename_suffix, '/') ||
+      absl::StrContains(options.filename_suffix, '\0')) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the suffix \"%s\" of event files holds a slash or a zero byte, choose "
+        "another filename_suffix",
+        absl::CHexEscape(options.filename_suffix)));
+  }
+  if (options.max_queue == 0 || options.flush_events == 0) {
+    return absl::InvalidArgumentError(
+        "max_queue and flush_events of an event file writer must be 1 or more");
+  }
+  if (!(options.flush_secs >= 0) || !(options.wait_secs >= 0)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "flush_secs \"%g\" and wait_secs \"%g\" of an event file writer must "
+        "not be negative",
+        options.flush_secs, options.wait_secs));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// What the writer shares with its thread. `Run` is the thread.
+//
+// Thread-safe.
+class EventFileWriter::Core {
+ public:
+  explicit Core(Options options)
+      : options_(std::move(options)),
+        clock_(options_.clock == nullptr ? Clock::Real() : options_.clock) {}
+
+  double Now() const { return SecondsSince1970(clock_->Now()); }
+
+  void Add(Item item) {
+    bool wake = false;
+    const char* warning = nullptr;
+    {
+      MutexLock lock(mu_);
+      warning = Refuse(item);
+      if (warning == nullptr) {
+        // The thread knows of what was there before.
+        const bool first = queue_.empty();
+        const bool had_batch = IsBatch();
+        queued_bytes_ += item.bytes;
+        queue_.push_back(std::move(item));
+        ++stats_.accepted;
+        wake = first || (!had_batch && IsBatch());
+      } else if (!warned_.insert(warning).second) {
+        warning = nullptr;
+      }
+    }
+    if (wake) wake_.NotifyOne();
+    if (warning != nullptr) {
+      LOG(WARNING) << "An event for \"" << options_.logdir
+                   << "\" was dropped because " << warning
+                   << "; this is not said again";
+    }
+  }
+
+  absl::Status Flush() {
+    MutexLock lock(mu_);
+    if (closing_) return absl::OkStatus();
+    const uint64_t wanted = ++flush_requested_;
+    wake_.NotifyOne();
+    const absl::Duration deadline = Clock::Real()->Monotonic() + wait();
+    while (flush_done_ < wanted) {
+      if (!flushed_.WaitFor(mu_, deadline - Clock::Real()->Monotonic()) &&
+          flush_done_ < wanted) {
+        return TooSlow();
+      }
+    }
+    return std::exchange(error_, absl::OkStatus());
+  }
+
+  // Tells the thread to end. False if it was told before.
+  bool RequestClose() {
+    MutexLock lock(mu_);
+    if (std::exchange(closing_, true)) return false;
+    wake_.NotifyOne();
+    return true;
+  }
+
+  absl::Duration wait() const { return absl::Seconds(options_.wait_secs); }
+
+  absl::Status TakeError() {
+    MutexLock lock(mu_);
+    return std::exchange(error_, absl::OkStatus());
+  }
+
+  absl::Status TooSlow() const {
+    return absl::DeadlineExceededError(absl::StrFormat(
+        "the events for \"%s\" were not written within %g s, check the disk",
+        options_.logdir, options_.wait_secs));
+  }
+
+  bool closed() const {
+    MutexLock lock(mu_);
+    return closing_;
+  }
+
+  std::string path() const {
+    MutexLock lock(mu_);
+    return path_;
+  }
+
+  Stats stats() const {
+    MutexLock lock(mu_);
+    return stats_;
+  }
+
+  // Writes what is added until the writer is closed.
+  void Run() {
+    std::vector<Item> batch;
+    bool last = false;
+    while (!last) {
+      uint64_t flushes = 0;
+      {
+        MutexLock lock(mu_);
+        AwaitWork();
+        last = closing_;
+        flushes = flush_requested_;
+        batch.swap(queue_);
+        writing_events_ = batch.size();
+        writing_bytes_ = std::exchange(queued_bytes_, 0);
+      }
+      for (Item& item : batch) Write(std::move(item));
+      FlushFile();
+      if (last) CloseFile();
+      batch.clear();
+      MutexLock lock(mu_);
+      writing_events_ = 0;
+      writing_bytes_ = 0;
+      next_flush_ = clock_->Monotonic() + absl::Seconds(options_.flush_secs);
+      flush_done_ = last ? std::numeric_limits<uint64_t>::max() : flushes;
+      flushed_.NotifyAll();
+    }
+  }
+
+ private:
+  // Why `item` is not taken into the queue, or null; counts it.
+  const char* Refuse(const Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (closing_) {
+      ++stats_.dropped_closed;
+      return "the writer is closed";
+    }
+    if (item.bytes > kMaxEventBytes) {
+      ++stats_.dropped_large;
+      return "it is larger than 2 GiB";
+    }
+    if (item.droppable &&
+        (queue_.size() + writing_events_ >= options_.max_queue ||
+         queued_bytes_ + writing_bytes_ >= options_.max_queue_bytes)) {
+      ++stats_.dropped_full;
+      return "too many wait for the disk";
+    }
+    return nullptr;
+  }
+
+  // Whether enough waits to be written at once.
+  bool IsBatch() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return queue_.size() >=
+               std::min(options_.flush_events, options_.max_queue) ||
+           queued_bytes_ >= std::min(kBufferBytes, options_.max_queue_bytes);
+  }
+
+  void AwaitWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    while (!closing_ && flush_requested_ == flush_done_ && !IsBatch()) {
+      absl::Duration left = absl::InfiniteDuration();
+      if (!queue_.empty()) left = next_flush_ - clock_->Monotonic();
+      if (left <= absl::ZeroDuration()) return;
+      clock_->WaitFor(mu_, wake_, left);
+    }
+  }
+
+  // The methods below belong to the thread.
+
+  void Write(Item item) {
+    Event scalar;
+    Event* event = item.event.get();
+    if (event == nullptr) {
+      event = &scalar;
+      auto* value = scalar.mutable_summary()->add_value();
+      value->set_tag(std::move(item.tag));
+      value->set_simple_value(item.value);
+    }
+    if (item.wall_time != 0) event->set_wall_time(item.wall_time);
+    if (item.step) event->set_step(*item.step);
+    if (file_ == nullptr && !BeginFile()) {
+      MutexLock lock(mu_);
+      ++stats_.dropped_error;
+      return;
+    }
+    StripMetadata(event);
+    event->SerializeToString(&record_);
+    file_->Append(record_);
+    if (file_->buffered() >= kBufferBytes) FlushFile();
+  }
+
+  // Leaves out the metadata of tags that the file has it for.
+  void StripMetadata(Event* event) {
+    if (!event->has_summary()) return;
+    for (auto& value : *event->mutable_summary()->mutable_value()) {
+      if (!value.has_metadata()) continue;
+      if (!tags_with_metadata_.insert(value.tag()).second) {
+        value.clear_metadata();
+      }
+    }
+  }
+
+  bool BeginFile() {
+    const double now = Now();
+    // The names must not go back when the clock does.
+    name_seconds_ = std::max(name_seconds_, static_cast<int64_t>(now));
+    absl::StatusOr<std::unique_ptr<internal::EventFile>> file =
+        internal::EventFile::Create({options_.logdir, name_seconds_,
+                                     options_.filename_suffix,
+                                     options_.file_mode});
+    if (!file.ok()) {
+      NoteError(file.status());
+      return false;
+    }
+    file_ = *std::move(file);
+    tags_with_metadata_.clear();
+    Event version;
+    version.set_wall_time(now);
+    version.set_file_version(kFileVersion);
+    version.mutable_source_metadata()->set_writer(kWriterName);
+    version.SerializeToString(&record_);
+    file_->Append(record_);
+    MutexLock lock(mu_);
+    path_ = file_->path();
+    ++stats_.files;
+    return true;
+  }
+
+  void FlushFile() {
+    if (file_ == nullptr) return;
+    const int64_t before = file_->written();
+    const absl::Status status = file_->Flush();
+    CountWritten(before);
+    if (!status.ok()) return GiveUpFile(status);
+    failing_ = false;
+    if (file_->deleted()) {
+      LOG(WARNING) << "The event file \"" << file_->path()
+                   << "\" was deleted; the next event begins a new one";
+      file_.reset();
+    }
+  }
+
+  void CloseFile() {
+    if (file_ == nullptr) return;
+    const absl::Status status = file_->Close();
+    if (!status.ok()) NoteError(status);
+    file_.reset();
+  }
+
+  // Adds what the file gained since it had `before` records.
+  void CountWritten(int64_t before) {
+    // The first record is the version.
+    const int64_t gained = file_->written() - before -
+                           (before == 0 && file_->written() > 0 ? 1 : 0);
+    MutexLock lock(mu_);
+    stats_.written += gained;
+  }
+
+  // Leaves the file, whose end may be torn, to its readers.
+  void GiveUpFile(const absl::Status& status) {
+    NoteError(status);
+    const int64_t lost =
+        file_->appended() - std::max<int64_t>(file_->written(), 1);
+    const bool nothing_in_it = file_->written() <= 1;
+    const std::string path = file_->path();
+    file_.reset();
+    // A disk that stays full must not be littered with empty files.
+    if (nothing_in_it) RemoveFile(path).IgnoreError();
+    MutexLock lock(mu_);
+    stats_.dropped_error += lost;
+  }
+
+  void NoteError(const absl::Status& status) {
+    if (!std::exchange(failing_, true)) {
+      LOG(WARNING) << "Events for \"" << options_.logdir
+                   << "\" are lost, training goes on: " << status.message();
+    }
+    MutexLock lock(mu_);
+    error_.Update(status);
+  }
+
+  const Options options_;
+  Clock* const clock_;
+
+  // Of the thread alone.
+  std::unique_ptr<internal::EventFile> file_;
+  std::set<std::string> tags_with_metadata_;
+  std::string record_;
+  int64_t name_seconds_ = 0;
+  bool failing_ = false;
+
+  mutable Mutex mu_;
+  CondVar wake_;     // For the thread: there is work.
+  CondVar flushed_;  // For callers: flush_done_ has changed.
+  std::vector<Item> queue_ ABSL_GUARDED_BY(mu_);
+  size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  // What the thread has taken out of the queue and not written yet.
+  size_t writing_events_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t writing_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  // On the clock's monotonic time; the first event is due at once.
+  absl::Duration next_flush_ ABSL_GUARDED_BY(mu_) = -absl::InfiniteDuration();
+  uint64_t flush_requested_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t flush_done_ ABSL_GUARDED_BY(mu_) = 0;
+  bool closing_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status error_ ABSL_GUARDED_BY(mu_);
+  std::string path_ ABSL_GUARDED_BY(mu_);
+  Stats stats_ ABSL_GUARDED_BY(mu_);
+  std::set<std::string_view> warned_ ABSL_GUARDED_BY(mu_);
+};
+
+namespace {
+
+// An item that holds `event`.
+Item ItemOf(std::unique_ptr<Event> event, double now,
+            std::optional<int64_t> step) {
+  Item item;
+  item.wall_time = now;
+  item.step = step;
+  item.bytes = event->ByteSizeLong();
+  item.event = std::move(event);
+  return item;
+}
+
+// The bytes of `message`, or nothing but the size if they are too many.
+template <typename Message>
+std::optional<std::string> Serialized(const Message& message) {
+  if (message.ByteSizeLong() > kMaxEventBytes) return std::nullopt;
+  return message.SerializeAsString();
+}
+
+Item TooLarge() {
+  Item item;
+  item.bytes = std::numeric_limits<size_t>::max();
+  return item;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<EventFileWriter>> EventFileWriter::Create(
+    Options options) {
+  TF_RETURN_IF_ERROR(CheckOptions(options));
+  TF_RETURN_IF_ERROR(CreateFolders(options.logdir));
+  std::string logdir = options.logdir;
+  auto core = std::make_shared<Core>(std::move(options));
+  TF_ASSIGN_OR_RETURN(std::shared_ptr<Thread> thread,
+                      Thread::Start("event_writer", [core] { core->Run(); }));
+  return std::shared_ptr<EventFileWriter>(new EventFileWriter(
+      std::move(logdir), std::move(core), std::move(thread)));
+}
+
+EventFileWriter::EventFileWriter(std::string logdir, std::shared_ptr<Core> core,
+                                 std::shared_ptr<Thread> thread)
+    : logdir_(std::move(logdir)),
+      fork_generation_(ForkGeneration()),
+      core_(std::move(core)),
+      thread_(std::move(thread)) {}
+
+EventFileWriter::~EventFileWriter() {
+  if (InForkedChild()) {
+    // The thread is the parent's: neither joining nor asking is possible.
+    new std::shared_ptr<Thread>(thread_);
+    return;
+  }
+  const absl::Status status = Close();
+  if (!status.ok()) {
+    LOG(WARNING) << "Closing the events of \"" << logdir_
+                 << "\": " << status.message();
+  }
+}
+
+bool EventFileWriter::InForkedChild() const {
+  return ForkGeneration() != fork_generation_;
+}
+
+void EventFileWriter::AddEvent(Event event) {
+  if (InForkedChild()) return;
+  const double now = event.wall_time() == 0 ? core_->Now() : 0;
+  core_->Add(
+      ItemOf(std::make_unique<Event>(std::move(event)), now, std::nullopt));
+}
+
+void EventFileWriter::AddSummary(tensorflow::Summary summary,
+                                 std::optional<int64_t> step) {
+  if (InForkedChild()) return;
+  auto event = std::make_unique<Event>();
+  *event->mutable_summary() = std::move(summary);
+  core_->Add(ItemOf(std::move(event), core_->Now(), step));
+}
+
+absl::Status EventFileWriter::AddSummary(std::string_view serialized,
+                                         std::optional<int64_t> step) {
+  if (InForkedChild()) return absl::OkStatus();
+  auto event = std::make_unique<Event>();
+  if (serialized.size() > kMaxEventBytes ||
+      !event->mutable_summary()->ParseFromArray(
+          serialized.data(), static_cast<int>(serialized.size()))) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the %d bytes given as a summary are no Summary, give the value of a "
+        "summary op",
+        serialized.size()));
+  }
+  core_->Add(ItemOf(std::move(event), core_->Now(), step));
+  return absl::OkStatus();
+}
+
+void EventFileWriter::AddScalar(std::string_view tag, float value,
+                                std::optional<int64_t> step) {
+  if (InForkedChild()) return;
+  Item item;
+  item.wall_time = core_->Now();
+  item.step = step;
+  item.value = value;
+  item.tag = std::string(tag);
+  item.bytes = sizeof(Item) + tag.size();
+  core_->Add(std::move(item));
+}
+
+void EventFileWriter::AddGraph(const tensorflow::GraphDef& graph,
+                               std::optional<int64_t> step) {
+  if (InForkedChild()) return;
+  std::optional<std::string> bytes = Serialized(graph);
+  if (!bytes) return core_->Add(TooLarge());
+  AddGraph(*std::move(bytes), step);
+}
+
+void EventFileWriter::AddGraph(std::string serialized,
+                               std::optional<int64_t> step) {
+  if (InForkedChild()) return;
+  auto event = std::make_unique<Event>();
+  event->set_graph_def(std::move(serialized));
+  Item item = ItemOf(std::move(event), core_->Now(), step);
+  item.droppable = false;
+  core_->Add(std::move(item));
+}
+
+void EventFileWriter::AddMetaGraph(const tensorflow::MetaGraphDef& meta_graph,
+                                   std::optional<int64_t> step) {
+  if (InForkedChild()) return;
+  std::optional<std::string> bytes = Serialized(meta_graph);
+  if (!bytes) return core_->Add(TooLarge());
+  AddMetaGraph(*std::move(bytes), step);
+}
+
+void EventFileWriter::AddMetaGraph(std::string serialized,
+                                   std::optional<int64_t> step) {
+  if (InForkedChild()) return;
+  auto event = std::make_unique<Event>();
+  event->set_meta_graph_def(std::move(serialized));
+  Item item = ItemOf(std::move(event), core_->Now(), step);
+  item.droppable = false;
+  core_->Add(std::move(item));
+}
+
+void EventFileWriter::AddSessionLog(SessionStatus status,
+                                    std::optional<int64_t> step,
+                                    std::string_view checkpoint_path,
+                                    std::string_view message) {
+  if (InForkedChild()) return;
+  auto event = std::make_unique<Event>();
+  SessionLog& log = *event->mutable_session_log();
+  switch (status) {
+    case SessionStatus::kStart:
+      log.set_status(SessionLog::START);
+      break;
+    case SessionStatus::kStop:
+      log.set_status(SessionLog::STOP);
+      break;
+    case SessionStatus::kCheckpoint:
+      log.set_status(SessionLog::CHECKPOINT);
+      break;
+  }
+  log.set_checkpoint_path(std::string(checkpoint_path));
+  log.set_msg(std::string(message));
+  Item item = ItemOf(std::move(event), core_->Now(), step);
+  item.droppable = false;
+  core_->Add(std::move(item));
+}
+
+absl::Status EventFileWriter::AddRunMetadata(
+    const tensorflow::RunMetadata& metadata, std::string_view tag,
+    std::optional<int64_t> step) {
+  if (InForkedChild()) return absl::OkStatus();
+  {
+    MutexLock lock(mu_);
+    if (!run_tags_.emplace(tag).second) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "the tag \"%s\" was used for run metadata before, choose another",
+          tag));
+    }
+  }
+  std::optional<std::string> bytes = Serialized(metadata);
+  if (!bytes) {
+    core_->Add(TooLarge());
+    return absl::OkStatus();
+  }
+  auto event = std::make_unique<Event>();
+  event->mutable_tagged_run_metadata()->set_tag(std::string(tag));
+  event->mutable_tagged_run_metadata()->set_run_metadata(*std::move(bytes));
+  core_->Add(ItemOf(std::move(event), core_->Now(), step));
+  return absl::OkStatus();
+}
+
+absl::Status EventFileWriter::Flush() {
+  return InForkedChild() ? absl::OkStatus() : core_->Flush();
+}
+
+absl::Status EventFileWriter::Close() {
+  if (InForkedChild()) return absl::OkStatus();
+  const bool first = core_->RequestClose();
+  if (!thread_->JoinFor(core_->wait())) {
+    thread_->Detach();
+    return first ? core_->TooSlow() : absl::OkStatus();
+  }
+  return core_->TakeError();
+}
+
+bool EventFileWriter::closed() const {
+  return InForkedChild() || core_->closed();
+}
+
+std::string EventFileWriter::path() const {
+  return InForkedChild() ? std::string() : core_->path();
+}
+
+EventFileWriter::Stats EventFileWriter::stats() const {
+  return InForkedChild() ? Stats() : core_->stats();
+}
+
+}  // namespace tftrain

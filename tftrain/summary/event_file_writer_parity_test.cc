@@ -1,0 +1,132 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Event files between Python TensorFlow and tftrain.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_split.h"
+#include "tensorflow/core/framework/graph.pb.h"
+#include "tensorflow/core/framework/summary.pb.h"
+#include "tensorflow/core/protobuf/config.pb.h"
+#include "tensorflow/core/protobuf/meta_graph.pb.h"
+#include "tftrain/summary/event_file_writer.h"
+#include "tftrain/summary/event_reader_for_test.h"
+#include "tftrain/testing/fake_clock.h"
+#include "tftrain/testing/matchers.h"
+#include "tftrain/testing/python.h"
+#include "tftrain/testing/temp_dir.h"
+
+namespace tftrain {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class EventFileWriterParityTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (PythonForTests().empty()) GTEST_SKIP() << "TFTRAIN_PYTHON is not set";
+  }
+};
+
+tensorflow::Summary WithMetadata() {
+  tensorflow::Summary summary;
+  auto* value = summary.add_value();
+  value->set_tag("tagged");
+  value->set_simple_value(2);
+  value->mutable_metadata()->set_display_name("shown");
+  return summary;
+}
+
+// WRT-02, WRT-03, WRT-05, WRT-07
+TEST_F(EventFileWriterParityTest, PythonReadsWhatWeWrote) {
+  const TempDir dir;
+  FakeClock clock(absl::FromUnixMillis(1500000000250));
+  EventFileWriter::Options options;
+  options.logdir = dir.path();
+  options.clock = &clock;
+  const auto writer = EventFileWriter::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  tensorflow::GraphDef graph;
+  graph.add_node()->set_name("node");
+  (*writer)->AddGraph(graph);
+  (*writer)->AddScalar("loss", 0.5f, 7);
+  (*writer)->AddSummary(WithMetadata(), 8);
+  (*writer)->AddSummary(WithMetadata(), 9);
+  (*writer)->AddSessionLog(EventFileWriter::SessionStatus::kCheckpoint, 9,
+                           "run/m");
+  ASSERT_THAT((*writer)->AddRunMetadata(tensorflow::RunMetadata(), "r", 10),
+              IsOk());
+  ASSERT_THAT((*writer)->Close(), IsOk());
+
+  const auto output = RunPython(
+      "for e in tf.compat.v1.train.summary_iterator(sys.argv[1]):\n"
+      "  what = e.WhichOneof('what')\n"
+      "  said = {'file_version': lambda: e.file_version,\n"
+      "          'graph_def': lambda: tf.compat.v1.GraphDef.FromString(\n"
+      "              e.graph_def).node[0].name,\n"
+      "          'summary': lambda: [(v.tag, v.simple_value,\n"
+      "                               v.metadata.display_name)\n"
+      "                              for v in e.summary.value],\n"
+      "          'session_log': lambda: (e.session_log.status,\n"
+      "                                  e.session_log.checkpoint_path),\n"
+      "          'tagged_run_metadata': lambda: e.tagged_run_metadata.tag,\n"
+      "         }[what]()\n"
+      "  print(what, said, e.step, e.wall_time, sep='|')\n",
+      {(*writer)->path()});
+
+  ASSERT_THAT(output, IsOk());
+  EXPECT_THAT(std::vector<std::string>(
+                  absl::StrSplit(*output, '\n', absl::SkipEmpty())),
+              ElementsAre("file_version|brain.Event:2|0|1500000000.25",
+                          "graph_def|node|0|1500000000.25",
+                          "summary|[('loss', 0.5, '')]|7|1500000000.25",
+                          "summary|[('tagged', 2.0, 'shown')]|8|1500000000.25",
+                          "summary|[('tagged', 2.0, '')]|9|1500000000.25",
+                          "session_log|(3, 'run/m')|9|1500000000.25",
+                          "tagged_run_metadata|r|10|1500000000.25"));
+}
+
+// WRT-02: Python's file and ours differ in the end of the name and in what
+// the version record says about the writer, and in nothing else.
+TEST_F(EventFileWriterParityTest, SameEventsMakeTheSameRecords) {
+  const TempDir theirs;
+  const TempDir ours;
+  ASSERT_THAT(
+      RunPython("tf.compat.v1.disable_eager_execution()\n"
+                "Summary = tf.compat.v1.Summary\n"
+                "writer = tf.compat.v1.summary.FileWriter(sys.argv[1])\n"
+                "writer.add_summary(Summary(value=[Summary.Value(\n"
+                "    tag='loss', simple_value=0.5)]), 7)\n"
+                "writer.add_session_log(tf.compat.v1.SessionLog(\n"
+                "    status=tf.compat.v1.SessionLog.START), 7)\n"
+                "writer.close()\n",
+                {theirs.path()}),
+      IsOk());
+  EventFileWriter::Options options;
+  options.logdir = ours.path();
+  const auto writer = EventFileWriter::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  (*writer)->AddScalar("loss", 0.5f, 7);
+  (*writer)->AddSessionLog(EventFileWriter::SessionStatus::kStart, 7);
+  ASSERT_THAT((*writer)->Close(), IsOk());
+
+  ASSERT_THAT(theirs.List(), SizeIs(1));
+  auto expected = ReadEvents(theirs / theirs.List().front());
+  auto actual = ReadEvents((*writer)->path());
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    for (tensorflow::Event* event : {&expected[i], &actual[i]}) {
+      event->clear_wall_time();
+      event->clear_source_metadata();
+    }
+    EXPECT_EQ(actual[i].SerializeAsString(), expected[i].SerializeAsString());
+  }
+}
+
+}  // namespace
+}  // namespace tftrain

@@ -1,0 +1,620 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/summary/event_file_writer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <map>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/framework/graph.pb.h"
+#include "tensorflow/core/framework/summary.pb.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/protobuf/config.pb.h"
+#include "tensorflow/core/protobuf/meta_graph.pb.h"
+#include "tensorflow/core/util/event.pb.h"
+#include "tftrain/base/file.h"
+#include "tftrain/base/file_ops.h"
+#include "tftrain/summary/event_reader_for_test.h"
+#include "tftrain/testing/fake_clock.h"
+#include "tftrain/testing/faulty_file_ops.h"
+#include "tftrain/testing/matchers.h"
+#include "tftrain/testing/temp_dir.h"
+
+namespace tftrain {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
+using ::testing::SizeIs;
+
+// File calls of which a test can hold back the opening of files, let writes
+// fail, and wait for the others.
+//
+// Thread-safe.
+class GatedFileOps : public internal::FileOps {
+ public:
+  GatedFileOps() : former_(internal::ExchangeFileOps(this)) {}
+  ~GatedFileOps() override { internal::ExchangeFileOps(former_); }
+
+  void Hold() {
+    MutexLock lock(mu_);
+    held_ = true;
+  }
+  void Release() {
+    MutexLock lock(mu_);
+    held_ = false;
+    changed_.NotifyAll();
+  }
+  // Makes each write fail as on a full disk.
+  void SetFull(bool full) {
+    MutexLock lock(mu_);
+    full_ = full;
+  }
+  // Waits until somebody waits to open a file, ...
+  void AwaitOpen() { Await(&GatedFileOps::waiting_, 1); }
+  // ... or until so many writes or closes have ended.
+  void AwaitWrites(int count) { Await(&GatedFileOps::writes_, count); }
+  void AwaitCloses(int count) { Await(&GatedFileOps::closes_, count); }
+  int writes() {
+    MutexLock lock(mu_);
+    return writes_;
+  }
+
+  int Open(const char* path, int flags, mode_t mode) override {
+    {
+      MutexLock lock(mu_);
+      ++waiting_;
+      changed_.NotifyAll();
+      while (held_) changed_.Wait(mu_);
+      --waiting_;
+    }
+    return FileOps::Open(path, flags, mode);
+  }
+  ssize_t Write(int fd, const void* data, size_t size) override {
+    {
+      MutexLock lock(mu_);
+      if (full_) {
+        errno = ENOSPC;
+        return -1;
+      }
+    }
+    const ssize_t result = FileOps::Write(fd, data, size);
+    Count(&GatedFileOps::writes_);
+    return result;
+  }
+  int Close(int fd) override {
+    const int result = FileOps::Close(fd);
+    Count(&GatedFileOps::closes_);
+    return result;
+  }
+
+ private:
+  void Await(int GatedFileOps::*value, int count) {
+    MutexLock lock(mu_);
+    while (this->*value < count) changed_.Wait(mu_);
+  }
+  void Count(int GatedFileOps::*value) {
+    MutexLock lock(mu_);
+    ++(this->*value);
+    changed_.NotifyAll();
+  }
+
+  internal::FileOps* const former_;
+  Mutex mu_;
+  CondVar changed_;
+  bool held_ = false;
+  bool full_ = false;
+  int waiting_ = 0;
+  int writes_ = 0;
+  int closes_ = 0;
+};
+
+class EventFileWriterTest : public ::testing::Test {
+ protected:
+  std::shared_ptr<EventFileWriter> Open(EventFileWriter::Options options = {}) {
+    if (options.logdir.empty()) options.logdir = dir_.path();
+    auto writer = EventFileWriter::Create(std::move(options));
+    EXPECT_THAT(writer, IsOk());
+    return *writer;
+  }
+  // The events of all files of the folder, in the order of their names.
+  std::vector<std::string> Events() {
+    std::vector<std::string> all;
+    for (const std::string& name : dir_.List()) {
+      for (const std::string& line : Describe(dir_ / name)) {
+        all.push_back(line);
+      }
+    }
+    return all;
+  }
+
+  const TempDir dir_;
+};
+
+// WRT-01
+TEST_F(EventFileWriterTest, FolderIsMadeAtOnceAndTheFileWithTheFirstEvent) {
+  EventFileWriter::Options options;
+  options.logdir = dir_ / "a/b";
+  const auto writer = Open(options);
+  EXPECT_THAT(ListFolder(dir_ / "a/b"), IsOkAndHolds(IsEmpty()));
+  EXPECT_EQ(writer->path(), "");
+
+  writer->AddScalar("loss", 0.5f, 3);
+  ASSERT_THAT(writer->Flush(), IsOk());
+
+  EXPECT_THAT(ListFolder(dir_ / "a/b"), IsOkAndHolds(SizeIs(1)));
+  EXPECT_THAT(Describe(writer->path()), ElementsAre("loss=0.5@3"));
+}
+
+// WRT-01
+TEST_F(EventFileWriterTest, WriterWithoutEventsLeavesNoFile) {
+  EventFileWriter::Options options;
+  options.filename_suffix = ".x";
+  EXPECT_THAT(Open(options)->Close(), IsOk());
+  EXPECT_THAT(dir_.List(), IsEmpty());
+}
+
+// WRT-02
+TEST_F(EventFileWriterTest, FileIsNamedAndBegunAsTensorFlowDoes) {
+  FakeClock clock(absl::FromUnixSeconds(12345));
+  EventFileWriter::Options options;
+  options.clock = &clock;
+  options.filename_suffix = ".run";
+  const auto writer = Open(options);
+  writer->AddScalar("loss", 1);
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  ASSERT_THAT(dir_.List(), ElementsAre(MatchesRegex(absl::StrCat(
+                               "events\\.out\\.tfevents\\.0000012345\\..+\\.",
+                               ::getpid(), "\\.[0-9]{5}\\.run"))));
+  const auto events = ReadEvents(writer->path());
+  ASSERT_THAT(events, SizeIs(2));
+  EXPECT_EQ(events[0].file_version(), "brain.Event:2");
+  EXPECT_EQ(events[0].wall_time(), 12345);
+  EXPECT_NE(events[0].source_metadata().writer(), "");
+}
+
+// WRT-04
+TEST_F(EventFileWriterTest, EventsHaveTheTimeAndTheStepGiven) {
+  FakeClock clock(absl::FromUnixMillis(1500));
+  EventFileWriter::Options options;
+  options.clock = &clock;
+  const auto writer = Open(options);
+  writer->AddScalar("a", 1, -7);
+  clock.Advance(absl::Seconds(2));
+  writer->AddSummary(tensorflow::Summary());
+  tensorflow::Event event;
+  event.set_wall_time(9);
+  event.set_step(8);
+  writer->AddEvent(event);
+  event.set_wall_time(0);
+  writer->AddEvent(event);
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  const auto events = ReadEvents(writer->path());
+  ASSERT_THAT(events, SizeIs(5));
+  EXPECT_EQ(events[1].wall_time(), 1.5);
+  EXPECT_EQ(events[1].step(), -7);
+  EXPECT_EQ(events[2].wall_time(), 3.5);
+  EXPECT_EQ(events[2].step(), 0);
+  EXPECT_TRUE(events[2].has_summary());
+  EXPECT_EQ(events[3].wall_time(), 9);
+  EXPECT_EQ(events[3].step(), 8);
+  EXPECT_EQ(events[4].wall_time(), 3.5);
+}
+
+// WRT-05
+TEST_F(EventFileWriterTest, MetadataOfATagIsKeptOnce) {
+  tensorflow::Summary summary;
+  for (const char* tag : {"a", "a", "b"}) {
+    auto* value = summary.add_value();
+    value->set_tag(tag);
+    value->set_simple_value(1);
+    value->mutable_metadata()->set_display_name("shown");
+  }
+  const auto writer = Open();
+  writer->AddSummary(summary, 1);
+  ASSERT_THAT(writer->AddSummary(summary.SerializeAsString(), 2), IsOk());
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("a=1+m,a=1,b=1+m@1", "a=1,a=1,b=1@2"));
+}
+
+// WRT-05
+TEST_F(EventFileWriterTest, TakesTheValueOfASummaryOp) {
+  tensorflow::Summary summary;
+  summary.add_value()->set_tag("t");
+  tensorflow::Tensor tensor(tensorflow::DT_STRING, {});
+  tensor.scalar<tensorflow::tstring>()() = summary.SerializeAsString();
+  const auto writer = Open();
+
+  EXPECT_THAT(writer->AddSummary(tensor.scalar<tensorflow::tstring>()(), 5),
+              IsOk());
+  EXPECT_THAT(
+      writer->AddSummary("no summary", 5),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("10 bytes")));
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("t=0@5"));
+}
+
+// WRT-03, WRT-06, WRT-07
+TEST_F(EventFileWriterTest, WritesGraphsAndNotesOnTheSession) {
+  tensorflow::GraphDef graph;
+  graph.add_node()->set_name("n");
+  tensorflow::MetaGraphDef meta_graph;
+  *meta_graph.mutable_graph_def() = graph;
+  const auto writer = Open();
+  writer->AddGraph(graph);
+  writer->AddGraph(graph.SerializeAsString(), 1);
+  writer->AddMetaGraph(meta_graph);
+  writer->AddMetaGraph(meta_graph.SerializeAsString(), 2);
+  using Status = EventFileWriter::SessionStatus;
+  writer->AddSessionLog(Status::kStart, 10);
+  writer->AddSessionLog(Status::kCheckpoint, 11, "run/m-11", "saved");
+  writer->AddSessionLog(Status::kStop);
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("graph", "graph@1", "meta_graph",
+                                    "meta_graph@2", "START()@10",
+                                    "CHECKPOINT(run/m-11)saved@11", "STOP()"));
+  const auto events = ReadEvents(writer->path());
+  tensorflow::GraphDef read;
+  ASSERT_TRUE(read.ParseFromString(events[1].graph_def()));
+  EXPECT_EQ(read.node(0).name(), "n");
+}
+
+// WRT-07
+TEST_F(EventFileWriterTest, RunMetadataNeedsATagOfItsOwn) {
+  tensorflow::RunMetadata metadata;
+  metadata.mutable_step_stats()->add_dev_stats()->set_device("cpu");
+  const auto writer = Open();
+
+  EXPECT_THAT(writer->AddRunMetadata(metadata, "step1", 1), IsOk());
+  EXPECT_THAT(writer->AddRunMetadata(metadata, "step2", 2), IsOk());
+  EXPECT_THAT(
+      writer->AddRunMetadata(metadata, "step1", 3),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"step1\"")));
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("run:step1@1", "run:step2@2"));
+}
+
+// WRT-08
+TEST_F(EventFileWriterTest, FirstEventIsWrittenAtOnceAndLaterOnesInTime) {
+  GatedFileOps files;
+  FakeClock clock;
+  EventFileWriter::Options options;
+  options.clock = &clock;
+  const auto writer = Open(options);
+  writer->AddScalar("a", 1);
+  files.AwaitWrites(1);
+
+  writer->AddScalar("a", 2);
+  writer->AddScalar("a", 3);
+  clock.AwaitWaiters(1);
+  clock.Advance(absl::Seconds(119));
+  clock.AwaitWaiters(1);
+  EXPECT_EQ(files.writes(), 1);
+
+  clock.Advance(absl::Seconds(1));
+  files.AwaitWrites(2);
+  EXPECT_THAT(Events(), ElementsAre("a=1", "a=2", "a=3"));
+}
+
+TEST_F(EventFileWriterTest, EventsAreWrittenByCount) {
+  GatedFileOps files;
+  EventFileWriter::Options options;
+  options.flush_events = 3;
+  const auto writer = Open(options);
+  writer->AddScalar("a", 1);
+  files.AwaitWrites(1);
+  for (int i = 2; i <= 4; ++i) writer->AddScalar("a", static_cast<float>(i));
+  files.AwaitWrites(2);
+
+  EXPECT_THAT(Events(), ElementsAre("a=1", "a=2", "a=3", "a=4"));
+}
+
+// WRT-08: adding never waits; what does not fit is dropped and counted.
+TEST_F(EventFileWriterTest, FullQueueDropsEventsAndNeverBlocks) {
+  GatedFileOps files;
+  EventFileWriter::Options options;
+  options.max_queue = 3;
+  const auto writer = Open(options);
+  files.Hold();
+  writer->AddScalar("a", 1);
+  files.AwaitOpen();
+
+  for (int i = 2; i <= 6; ++i) writer->AddScalar("a", static_cast<float>(i));
+  writer->AddGraph(std::string("graph"));
+  writer->AddSessionLog(EventFileWriter::SessionStatus::kStop);
+  EXPECT_EQ(writer->stats().dropped_full, 3);
+
+  files.Release();
+  ASSERT_THAT(writer->Close(), IsOk());
+  EXPECT_THAT(Events(), ElementsAre("a=1", "a=2", "a=3", "graph", "STOP()"));
+  EXPECT_EQ(writer->stats().accepted, 5);
+  EXPECT_EQ(writer->stats().written, 5);
+}
+
+TEST_F(EventFileWriterTest, QueueIsBoundedInBytesToo) {
+  GatedFileOps files;
+  EventFileWriter::Options options;
+  options.max_queue_bytes = 1000;
+  const auto writer = Open(options);
+  files.Hold();
+  writer->AddScalar("a", 1);
+  files.AwaitOpen();
+
+  for (int i = 0; i < 5; ++i) writer->AddScalar(std::string(600, 'x'), 1);
+  EXPECT_EQ(writer->stats().dropped_full, 3);
+  files.Release();
+}
+
+// WRT-09
+TEST_F(EventFileWriterTest, FlushWaitsForAllThatWasAddedBefore) {
+  const auto writer = Open();
+  for (int i = 1; i <= 5000; ++i) writer->AddScalar("a", 1, i);
+  ASSERT_THAT(writer->Flush(), IsOk());
+
+  EXPECT_THAT(Events(), SizeIs(5000));
+  EXPECT_EQ(writer->stats().written, 5000);
+}
+
+// WRT-09, WRT-11
+TEST_F(EventFileWriterTest, ClosedWriterTakesNothing) {
+  const auto writer = Open();
+  writer->AddScalar("a", 1);
+  EXPECT_FALSE(writer->closed());
+  EXPECT_THAT(writer->Close(), IsOk());
+  EXPECT_TRUE(writer->closed());
+
+  writer->AddScalar("a", 2);
+  writer->AddGraph(std::string("graph"));
+  EXPECT_THAT(writer->Flush(), IsOk());
+  EXPECT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("a=1"));
+  EXPECT_EQ(writer->stats().dropped_closed, 2);
+}
+
+// WRT-11, WRT-12: a new writer begins a file of its own, also within a second.
+TEST_F(EventFileWriterTest, WritersOfOneSecondHaveTheirOwnFiles) {
+  FakeClock clock;
+  EventFileWriter::Options options;
+  options.clock = &clock;
+  for (int i = 0; i < 12; ++i) {
+    const auto writer = Open(options);
+    writer->AddScalar("a", static_cast<float>(i));
+  }
+
+  EXPECT_THAT(dir_.List(), SizeIs(12));
+  EXPECT_THAT(Events(),
+              ElementsAre("a=0", "a=1", "a=2", "a=3", "a=4", "a=5", "a=6",
+                          "a=7", "a=8", "a=9", "a=10", "a=11"));
+}
+
+// WRT-10, reliability R14
+TEST_F(EventFileWriterTest, TornRecordHidesNothingBehindIt) {
+  FaultyFileOps faults;
+  const auto writer = Open();
+  writer->AddScalar("a", 1);
+  ASSERT_THAT(writer->Flush(), IsOk());
+
+  faults.LimitWrites(10);
+  faults.FailCall(1, ENOSPC);
+  writer->AddScalar("a", 2);
+  EXPECT_THAT(writer->Flush(), StatusIs(absl::StatusCode::kResourceExhausted,
+                                        HasSubstr(writer->path())));
+  EXPECT_THAT(writer->Flush(), IsOk());
+  writer->AddScalar("a", 3);
+  EXPECT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(dir_.List(), SizeIs(2));
+  EXPECT_THAT(Events(), ElementsAre("a=1", "a=3"));
+  EXPECT_EQ(writer->stats().written, 2);
+  EXPECT_EQ(writer->stats().dropped_error, 1);
+  EXPECT_EQ(writer->stats().files, 2);
+}
+
+// WRT-10: a disk that stays full costs the events, nothing else.
+TEST_F(EventFileWriterTest, FullDiskIsNotLitteredAndNotFatal) {
+  GatedFileOps files;
+  const auto writer = Open();
+  files.SetFull(true);
+  for (int i = 0; i < 4; ++i) {
+    writer->AddScalar("a", 1);
+    EXPECT_THAT(writer->Flush(),
+                StatusIs(absl::StatusCode::kResourceExhausted));
+  }
+  EXPECT_THAT(dir_.List(), IsEmpty());
+
+  files.SetFull(false);
+  writer->AddScalar("a", 2);
+  EXPECT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("a=2"));
+  EXPECT_EQ(writer->stats().dropped_error, 4);
+  EXPECT_EQ(writer->stats().written, 1);
+}
+
+// Reliability row 20: whichever call fails, what was flushed before is read,
+// and what comes later too.
+TEST_F(EventFileWriterTest, AnyFailingCallLosesOneBatchAtMost) {
+  for (int call = 0; call < 12; ++call) {
+    const TempDir dir;
+    EventFileWriter::Options options;
+    options.logdir = dir.path();
+    FaultyFileOps faults;
+    const auto writer = Open(options);
+    faults.FailCall(call, EIO);
+    for (int i = 1; i <= 5; ++i) {
+      writer->AddScalar("a", 1, i);
+      writer->Flush().IgnoreError();
+    }
+    writer->Close().IgnoreError();
+
+    std::vector<std::string> events;
+    for (const std::string& name : dir.List()) {
+      for (const std::string& line : Describe(dir / name)) {
+        events.push_back(line);
+      }
+    }
+    EXPECT_GE(events.size(), 4) << call;
+    EXPECT_EQ(writer->stats().written, static_cast<int64_t>(events.size()));
+    EXPECT_EQ(writer->stats().written + writer->stats().dropped_error, 5);
+    EXPECT_TRUE(std::is_sorted(events.begin(), events.end()));
+  }
+}
+
+TEST_F(EventFileWriterTest, MetadataIsWrittenAgainInANewFile) {
+  tensorflow::Summary summary;
+  summary.add_value()->mutable_metadata()->set_display_name("shown");
+  const auto writer = Open();
+  writer->AddSummary(summary);
+  ASSERT_THAT(writer->Flush(), IsOk());
+  ASSERT_THAT(RemoveFile(writer->path()), IsOk());
+  writer->AddSummary(summary);
+  ASSERT_THAT(writer->Flush(), IsOk());
+  writer->AddSummary(summary);
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("=0+m"));
+}
+
+// Reliability row 20: a clock set back does not put new files before old ones.
+TEST_F(EventFileWriterTest, NamesDoNotGoBackWithTheClock) {
+  FakeClock clock(absl::FromUnixSeconds(2000));
+  FaultyFileOps faults;
+  EventFileWriter::Options options;
+  options.clock = &clock;
+  const auto writer = Open(options);
+  writer->AddScalar("a", 1);
+  ASSERT_THAT(writer->Flush(), IsOk());
+  clock.SetNow(absl::FromUnixSeconds(1000));
+  faults.FailCall(0, EIO);
+  writer->AddScalar("a", 2);
+  EXPECT_THAT(writer->Flush(), StatusIs(absl::StatusCode::kDataLoss));
+  writer->AddScalar("a", 3);
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("a=1", "a=3"));
+}
+
+// Reliability S4
+TEST_F(EventFileWriterTest, FileModeIsRespected) {
+  EventFileWriter::Options options;
+  options.file_mode = 0640;
+  const mode_t former = ::umask(022);
+  const auto writer = Open(options);
+  writer->AddScalar("a", 1);
+  ASSERT_THAT(writer->Close(), IsOk());
+  ::umask(former);
+
+  struct stat stat;
+  ASSERT_EQ(::stat(writer->path().c_str(), &stat), 0);
+  EXPECT_EQ(stat.st_mode & 0777, 0640);
+}
+
+TEST_F(EventFileWriterTest, BadOptionsAreRefused) {
+  const auto create = [&](auto change) {
+    EventFileWriter::Options options;
+    options.logdir = dir_.path();
+    change(options);
+    return EventFileWriter::Create(options).status();
+  };
+  const auto refused = StatusIs(absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(create([](auto& o) { o.logdir = ""; }), refused);
+  EXPECT_THAT(create([](auto& o) { o.filename_suffix = "/../x"; }), refused);
+  EXPECT_THAT(create([](auto& o) { o.max_queue = 0; }), refused);
+  EXPECT_THAT(create([](auto& o) { o.flush_events = 0; }), refused);
+  EXPECT_THAT(create([](auto& o) { o.flush_secs = -1; }), refused);
+  EXPECT_THAT(create([](auto& o) { o.wait_secs = std::nan(""); }), refused);
+  ASSERT_THAT(WriteFileAtomically(dir_ / "file", "x"), IsOk());
+  EXPECT_THAT(create([&](auto& o) { o.logdir = dir_ / "file"; }),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+// Reliability R9: a disk that does not answer does not hold up the program.
+TEST_F(EventFileWriterTest, FlushAndCloseDoNotWaitForeverForTheDisk) {
+  GatedFileOps files;
+  EventFileWriter::Options options;
+  options.wait_secs = 0;
+  auto writer = Open(options);
+  files.Hold();
+  writer->AddScalar("a", 1);
+  files.AwaitOpen();
+
+  EXPECT_THAT(writer->Flush(), StatusIs(absl::StatusCode::kDeadlineExceeded,
+                                        HasSubstr(dir_.path())));
+  EXPECT_THAT(writer->Close(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  writer.reset();
+
+  files.Release();
+  files.AwaitCloses(1);
+  EXPECT_THAT(Events(), ElementsAre("a=1"));
+}
+
+TEST_F(EventFileWriterTest, ThreadsMayAddTogether) {
+  const auto writer = Open();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&writer, t] {
+      for (int i = 1; i <= 1000; ++i) {
+        writer->AddScalar(absl::StrCat("t", t), 1, i);
+        if (i % 300 == 0) {
+          EXPECT_THAT(writer->Flush(), IsOk());
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  std::map<std::string, int64_t> last;
+  for (const auto& event : ReadEvents(writer->path())) {
+    if (!event.has_summary()) continue;
+    EXPECT_EQ(event.step(), ++last[event.summary().value(0).tag()]);
+  }
+  EXPECT_THAT(last, SizeIs(4));
+  EXPECT_EQ(writer->stats().written, 4000);
+}
+
+TEST_F(EventFileWriterTest, ForkedChildLeavesTheWriterAlone) {
+  auto writer = Open();
+  writer->AddScalar("a", 1);
+  ASSERT_THAT(writer->Flush(), IsOk());
+
+  const pid_t child = ::fork();
+  if (child == 0) {
+    writer->AddScalar("a", 2);
+    writer->AddGraph(tensorflow::GraphDef());
+    const bool quiet = writer->closed() && writer->Flush().ok() &&
+                       writer->Close().ok() && writer->stats().accepted == 0;
+    writer.reset();
+    ::_exit(quiet ? 0 : 1);
+  }
+  int result = -1;
+  ASSERT_EQ(::waitpid(child, &result, 0), child);
+  EXPECT_EQ(result, 0);
+
+  writer->AddScalar("a", 3);
+  ASSERT_THAT(writer->Close(), IsOk());
+  EXPECT_THAT(Events(), ElementsAre("a=1", "a=3"));
+}
+
+}  // namespace
+}  // namespace tftrain
