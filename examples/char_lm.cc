@@ -21,11 +21,7 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "text_corpus.h"
-#include "tftrain/hooks/checkpoint_saver_hook.h"
-#include "tftrain/hooks/step_counter_hook.h"
-#include "tftrain/hooks/stop_at_step_hook.h"
-#include "tftrain/hooks/summary_saver_hook.h"
-#include "tftrain/monitored/singular_monitored_session.h"
+#include "tftrain/tftrain.h"
 
 namespace char_lm {
 namespace {

@@ -23,8 +23,8 @@ using tensorflow::Output;
 using tensorflow::Scope;
 
 constexpr int kEmbedding = 24;
-constexpr int kHidden = 384;
-constexpr float kLearningRate = 0.003f;
+constexpr int kHidden = 512;
+constexpr float kLearningRate = 0.004f;
 constexpr int64_t kEvaluationBatch = 512;
 
 // Makes the variables and the layers of one model.

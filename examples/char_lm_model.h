@@ -24,8 +24,8 @@ namespace char_lm {
 // Adam makes the characters that came less surprising.
 // Thread-compatible: const calls may run together.
 struct CharModel {
-  static constexpr int64_t kContext = 16;  // characters
-  static constexpr int64_t kBatch = 128;   // places in a training step
+  static constexpr int64_t kContext = 8;  // characters
+  static constexpr int64_t kBatch = 256;  // places in a training step
 
   // `steps` is the length of the training, over which the learning rate falls.
   static absl::StatusOr<CharModel> Build(const std::vector<int32_t>& vocabulary,

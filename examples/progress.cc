@@ -57,10 +57,7 @@ absl::Status ProgressHook::AfterRun(tftrain::SessionRunContext& context,
   ++num_bits_;
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   const absl::Time now = absl::Now();
-  if (now - shown_ >= (on_terminal_ ? kRedraw : kNewLine) ||
-      step == last_step_) {
-    Show(step, now);
-  }
+  if (now - shown_ >= (on_terminal_ ? kRedraw : kNewLine)) Show(step, now);
   return absl::OkStatus();
 }
 
@@ -85,7 +82,9 @@ void ProgressHook::Show(int64_t step, absl::Time now) {
   sum_of_bits_ = num_bits_ = 0;
 }
 
-absl::Status ProgressHook::End(tftrain::Session&) {
+absl::Status ProgressHook::End(tftrain::Session& session) {
+  TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
+  if (num_bits_ > 0) Show(step, absl::Now());
   LeaveLine();
   return absl::OkStatus();
 }

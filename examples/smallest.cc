@@ -9,12 +9,7 @@
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
-#include "tftrain/graph/global_step.h"
-#include "tftrain/graph/variable.h"
-#include "tftrain/hooks/checkpoint_saver_hook.h"
-#include "tftrain/hooks/stop_at_step_hook.h"
-#include "tftrain/monitored/singular_monitored_session.h"
-#include "tftrain/optimizers/gradient_descent.h"
+#include "tftrain/tftrain.h"
 
 namespace tft = tftrain;
 namespace ops = tensorflow::ops;

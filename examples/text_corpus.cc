@@ -86,11 +86,11 @@ absl::StatusOr<TextCorpus> TextCorpus::Load(
   corpus.num_files_ = files.size();
   corpus.block_ = std::clamp(static_cast<int64_t>(text.size()) / 40,
                              2 * context, kMaxBlock);
-  TF_RETURN_IF_ERROR(corpus.MakeVocabulary(text));
+  corpus.MakeVocabulary(text);
   return corpus;
 }
 
-absl::Status TextCorpus::MakeVocabulary(const std::string& text) {
+void TextCorpus::MakeVocabulary(const std::string& text) {
   std::array<int64_t, 256> count = {};
   for (size_t i = 0; i < text.size(); ++i) {
     if (!IsHeldOut(static_cast<int64_t>(i))) {
@@ -113,7 +113,6 @@ absl::Status TextCorpus::MakeVocabulary(const std::string& text) {
   for (const char c : text) {
     classes_.push_back(class_of[static_cast<uint8_t>(c)]);
   }
-  return absl::OkStatus();
 }
 
 bool TextCorpus::IsHeldOut(int64_t place) const {

@@ -52,7 +52,7 @@ class TextCorpus {
 
  private:
   TextCorpus() = default;
-  absl::Status MakeVocabulary(const std::string& text);
+  void MakeVocabulary(const std::string& text);
   bool IsHeldOut(int64_t place) const;
   Batch MakeBatch(const std::vector<int64_t>& places) const;
 

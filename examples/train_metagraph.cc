@@ -94,9 +94,8 @@ absl::StatusOr<tft::Summary> Train(const Flags& flags) {
         tft::LogTensors({flags.print}, tft::Every::Steps(flags.save_steps)));
   }
 
-  TF_ASSIGN_OR_RETURN(
-      auto session,
-      tft::SingularMonitoredSession::Create(graph, std::move(options)));
+  TF_ASSIGN_OR_RETURN(auto session, tft::SingularMonitoredSession::Create(
+                                        graph, std::move(options)));
   TF_ASSIGN_OR_RETURN(const int64_t start, session->raw_session().GlobalStep());
   std::printf("%s at step %lld\n", start == 0 ? "starting" : "resuming",
               static_cast<long long>(start));

@@ -220,12 +220,31 @@ TEST(SaverPartsTest, AMissingPartIsAnError) {
 
 // PART-05
 TEST(SaverPartsTest, PartsAndAWholeMustNotShareAName) {
-  const auto graph = Graph::Load(FixturePath("partitioned", "model.meta"));
-  ASSERT_THAT(Variable::Create(**graph, (*graph)->scope(), "embedding",
-                               tensorflow::ops::Const((*graph)->scope(), 0.0f)),
+  const GraphPtr graph = Graph::Create();
+  const tensorflow::Scope scope = graph->scope();
+  Variable::Options local;
+  local.trainable = false;
+  local.collection = collection_keys::kLocalVariables;
+  ASSERT_THAT(Variable::Create(*graph, scope, "whole",
+                               tensorflow::ops::Const(scope, {0.0f, 0.0f})),
               IsOk());
-  EXPECT_THAT(Saver::Create(**graph),
-              StatusIs(Code::kInvalidArgument, HasSubstr("\"embedding\"")));
+  ASSERT_THAT(Variable::Create(*graph, scope, "part",
+                               tensorflow::ops::Const(scope, {0.0f}), local),
+              IsOk());
+  auto defs = graph->GetProtoCollection<tensorflow::VariableDef>(
+      collection_keys::kLocalVariables);
+  ASSERT_THAT(defs, IsOk());
+  tensorflow::SaveSliceInfoDef* slice =
+      defs->front().mutable_save_slice_info_def();
+  slice->set_full_name("whole");
+  slice->add_full_shape(2);
+  slice->add_var_offset(1);
+  slice->add_var_shape(1);
+  ASSERT_THAT(
+      graph->AddToCollection(collection_keys::kGlobalVariables, defs->front()),
+      IsOk());
+  EXPECT_THAT(Saver::Create(*graph),
+              StatusIs(Code::kInvalidArgument, HasSubstr("\"whole\"")));
 }
 
 }  // namespace

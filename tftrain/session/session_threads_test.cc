@@ -347,16 +347,20 @@ TEST_F(SessionThreadsTest, ForkedChildIsRefused) {
 }
 
 TEST_F(SessionThreadsTest, ForkedChildMayCloseAndDropWhatItInherited) {
-  auto session = Open();
+  Session::Options options;
+  options.config.set_use_per_session_threads(true);
+  auto session = *Session::Create(graph_, options);
   ASSERT_THAT(session->Run(Fetch<float>("sum_1:0")), IsOk());
-  Step step(session.get(), blocked_);
-  ASSERT_THAT(session->Run(wait_), IsOk());
-
-  EXPECT_TRUE(HoldsInChild([&] {
+  const auto close_and_drop = [&] {
     const bool closed = session->Close().ok();
     session.reset();
     return closed;
-  }));
+  };
+
+  EXPECT_TRUE(HoldsInChild(close_and_drop));
+  Step step(session.get(), blocked_);
+  ASSERT_THAT(session->Run(wait_), IsOk());
+  EXPECT_TRUE(HoldsInChild(close_and_drop));
 
   ASSERT_THAT(session->Run(Target("free")), IsOk());
   EXPECT_THAT(step.Join(), IsOk());

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -218,6 +219,10 @@ TEST_F(SessionValuesTest, VariablesWithoutSharedNameAreRefused) {
 struct ReferenceCase {
   std::string name;
   Output (*make)(const Scope& scope, const Output& reference);
+
+  friend std::ostream& operator<<(std::ostream& os, const ReferenceCase& c) {
+    return os << c.name;
+  }
 };
 
 Output Sized(const Scope& scope, const std::vector<int>& values) {
@@ -239,7 +244,7 @@ const ReferenceCase kReferenceCases[] = {
      }},
     {"Reshape",
      [](const Scope& s, const Output& v) -> Output {
-       return ops::Reshape(s, v, Sized(s, {2, 512}));
+       return ops::Reshape(s, v, Sized(s, {2, 1024}));
      }},
     {"Slice",
      [](const Scope& s, const Output& v) -> Output {
@@ -283,8 +288,8 @@ INSTANTIATE_TEST_SUITE_P(Of, ReferenceValuesTest,
 TEST_P(ReferenceValuesTest, FetchedReferenceVariablesStayAsTheyWere) {
   const GraphPtr graph = Graph::Create();
   const Scope scope = graph->scope();
-  const Output variable = ops::Variable(scope, {128, 8}, tensorflow::DT_FLOAT);
-  const Output ones = ops::Fill(scope, {128, 8}, 1.0f);
+  const Output variable = ops::Variable(scope, {128, 16}, tensorflow::DT_FLOAT);
+  const Output ones = ops::Fill(scope, {128, 16}, 1.0f);
   ops::Assign(scope.WithOpName("init"), variable, ones);
   ops::AssignAdd(scope.WithOpName("grow"), variable, ones,
                  ops::AssignAdd::UseLocking(true));

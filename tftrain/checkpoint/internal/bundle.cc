@@ -135,7 +135,8 @@ class IndexChecker {
         tensorflow::IsRefType(proto.dtype())) {
       return Wrong(key, "has no valid type");
     }
-    if (!TensorShape::BuildTensorShape(proto.shape(), &entry.shape).ok()) {
+    if (proto.shape().unknown_rank() ||
+        !TensorShape::BuildTensorShape(proto.shape(), &entry.shape).ok()) {
       return Wrong(key, "has no valid shape");
     }
     if (!entry.in_slices) TF_RETURN_IF_ERROR(CheckPlace(key, proto, entry));

@@ -13,8 +13,9 @@ namespace tftrain::internal {
 // `tensor` as text for people, in one line, much as numpy prints it: `0.5`,
 // `[1. 0.25]`, `[[1 2] [3 4]]`, `True`, `b'text'`. Numbers are the shortest
 // that read back as the same value; in arrays they have at most eight digits
-// after the point and no exponent. Of more than 1000 elements, the first and
-// the last three of each dimension are printed.
+// after the point and, below 1e16, no exponent. Of more than 1000 elements,
+// the first and the last three of each dimension are printed; of values of
+// other types (complex, resource ...), the type and the shape.
 //
 // Python: `str` of the value a session returns, with print options
 // `suppress=True`; numpy pads the elements of an array to the same width and
