@@ -5,8 +5,9 @@
 // Python? Prints one `figure value unit` line per figure; docs/performance.md
 // explains them.
 //
-//   bench_step_overhead [--rounds N] [--meta FILE]
+//   bench_step_overhead [--rounds N] [--meta FILE] [--config TEXT]
 //
+// TEXT is a ConfigProto, for trying other settings of the runtime on our side.
 // Python is measured too where TFTRAIN_PYTHON names an interpreter that has
 // TensorFlow.
 
@@ -19,14 +20,15 @@
 #include <string>
 #include <vector>
 
-#include "tensorflow/core/platform/logging.h"
 #include "absl/log/globals.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "benchmarks/child_process.h"
 #include "benchmarks/paired_blocks.h"
 #include "google/protobuf/struct.pb.h"
+#include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tftrain/tftrain.h"
 
 namespace tftrain::benchmarks {
@@ -49,9 +51,9 @@ struct Mode {
   ThreadMode thread_mode;
 };
 const std::vector<Mode>& Modes() {
-  static const auto* const modes = new std::vector<Mode>{
-      {"", "calling_thread", ThreadMode::kCallingThread},
-      {"_pool", "pool", ThreadMode::kPool}};
+  static const auto* const modes =
+      new std::vector<Mode>{{"", "calling_thread", ThreadMode::kCallingThread},
+                            {"_pool", "pool", ThreadMode::kPool}};
   return *modes;
 }
 
@@ -79,6 +81,12 @@ std::vector<HookPtr> MakeHooks(int count, const std::string& run_dir,
   return hooks;
 }
 
+// The settings that --config gave.
+tensorflow::ConfigProto& Config() {
+  static auto* const config = new tensorflow::ConfigProto;
+  return *config;
+}
+
 std::unique_ptr<SingularMonitoredSession> OpenSession(
     const std::string& meta, int hooks, const std::string& run_dir,
     ThreadMode thread_mode) {
@@ -88,6 +96,7 @@ std::unique_ptr<SingularMonitoredSession> OpenSession(
   options.scaffold = std::make_shared<Scaffold>();
   options.hooks = MakeHooks(hooks, run_dir, options.scaffold);
   options.thread_mode = thread_mode;
+  options.config = Config();
   auto session = SingularMonitoredSession::Create(*graph, std::move(options));
   CHECK(session.ok()) << session.status();
   return *std::move(session);
@@ -212,13 +221,12 @@ void MeasureSteps(const std::string& meta, const std::string& run_dir,
   Print("python_five_hooks_us" + suffix, PythonUs(*python, mode, "monitored_5"),
         "us");
   Print("python_five_hooks_over_ours" + suffix + "_ratio",
-        PythonUs(*python, mode, "monitored_5") / blocks.Us("hooks_5"),
-        "ratio");
+        PythonUs(*python, mode, "monitored_5") / blocks.Us("hooks_5"), "ratio");
 }
 
 // Python's report; nothing when no Python with TensorFlow is there.
-std::optional<google::protobuf::Struct> MeasurePython(
-    const std::string& python, const std::string& meta) {
+std::optional<google::protobuf::Struct> MeasurePython(const std::string& python,
+                                                      const std::string& meta) {
   const ChildResult child = RunChild(
       {python, TFTRAIN_BENCHMARKS_DIR "/python_step_overhead.py", meta});
   google::protobuf::Struct report;
@@ -251,8 +259,8 @@ void MeasureStart(const std::string& self, const std::string& python,
   Print("start_to_first_step_ms", Median(ours) * 1e3, "ms");
   if (pythons.empty()) return;
   Print("python_start_to_first_step_ms", Median(pythons) * 1e3, "ms");
-  Print("start_to_first_step_over_python_ratio",
-        Median(ours) / Median(pythons), "ratio");
+  Print("start_to_first_step_over_python_ratio", Median(ours) / Median(pythons),
+        "ratio");
 }
 
 // One process of MeasureStart(): says so as soon as the step is done.
@@ -276,9 +284,12 @@ int Main(int argc, char** argv) {
       meta = argv[i + 1];
     } else if (flag == "--first-step") {
       first_step_dir = argv[i + 1];
-    } else if (flag != "--rounds" ||
-               !absl::SimpleAtoi(argv[i + 1], &rounds)) {
-      std::cerr << "usage: " << argv[0] << " [--rounds N] [--meta FILE]\n";
+    } else if (flag == "--config") {
+      CHECK(google::protobuf::TextFormat::ParseFromString(argv[i + 1],
+                                                          &Config()));
+    } else if (flag != "--rounds" || !absl::SimpleAtoi(argv[i + 1], &rounds)) {
+      std::cerr << "usage: " << argv[0]
+                << " [--rounds N] [--meta FILE] [--config TEXT]\n";
       return 2;
     }
   }

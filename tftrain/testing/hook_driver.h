@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "tensorflow/core/platform/logging.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tftrain/monitored/singular_monitored_session.h"
 #include "tftrain/testing/small_graphs.h"
 

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "tensorflow/core/platform/logging.h"
-#include "tensorflow/core/platform/status.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
+#include "tensorflow/core/platform/logging.h"
+#include "tensorflow/core/platform/status.h"
 #include "tftrain/graph/collection_keys.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/graph/graph.h"
