@@ -38,7 +38,7 @@ Started again with the same folder, it goes on where it was.
   --run-dir DIR          where checkpoints and summaries go (runs/char_lm)
   --text PATH...         files and folders to learn from (the licences in
                          /usr/share/common-licenses, or tftrain's sources)
-  --steps N              steps of training in all (4000)
+  --steps N              steps of training in all (12000)
   --stop-at-fraction F   stop cleanly after this part of the steps, 0 < F < 1
   --seed N               draws the first weights and the batches (1)
 )";
@@ -46,7 +46,7 @@ Started again with the same folder, it goes on where it was.
 struct Flags {
   std::string run_dir = "runs/char_lm";
   std::vector<std::string> text;
-  int64_t steps = 4000;
+  int64_t steps = 12000;
   double stop_at_fraction = 1;
   int64_t seed = 1;
   bool help = false;

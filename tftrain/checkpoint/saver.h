@@ -157,10 +157,10 @@ class Saver {
   // Sets the variables of `session` to those in the checkpoint at `path`: a
   // prefix, one of its files, or a folder (its newest checkpoint). All are
   // restored or none. Variables need no value before; iterators must have run
-  // their initializer, so restore them in a second call where there are some. Reads checkpoints of tf.train.Checkpoint and of
-  // TensorFlow's first format as well; the latter is left to the graph's
-  // operations, like everything on a server, and then an error may come after
-  // some variables were set.
+  // their initializer, so restore them in a second call where there are some.
+  // Reads checkpoints of tf.train.Checkpoint and of TensorFlow's first format
+  // as well; the latter is left to the graph's operations, like everything on a
+  // server, and then an error may come after some variables were set.
   //
   // Errors: kInvalidArgument when there is no checkpoint at `path`, or when it
   // belongs to another model (every missing name and every other dtype or shape
