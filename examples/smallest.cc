@@ -33,21 +33,18 @@ absl::Status Train(const std::string& run_dir) {
 
   tft::SingularMonitoredSession::Options options;
   options.checkpoint_dir = run_dir;
-  options.hooks = {tft::StopAtStep(500),
-                   tft::SaveCheckpoints(run_dir, tft::Every::Steps(100))};
+  options.hooks = {
+      tft::StopAtStep(500),
+      tft::SaveCheckpoints(run_dir, tft::Every::Steps(100)),
+      tft::LogTensors({{"w", w.value().name()}, {"b", b.value().name()}},
+                      tft::Every::Steps(100))};
   TF_ASSIGN_OR_RETURN(auto session,
                       tft::SingularMonitoredSession::Create(graph, options));
-  const std::tuple ask{tft::Target(train), tft::Fetch<float>(w.value()),
-                       tft::Fetch<float>(b.value())};
-  TF_ASSIGN_OR_RETURN(auto step, session->Prepare(ask));
-  return session
-      ->RunUntilStop([&]() -> absl::Status {
-        TF_ASSIGN_OR_RETURN(const auto values, step());
-        std::printf("w %.4f  b %.4f\n", std::get<0>(values),
-                    std::get<1>(values));
-        return absl::OkStatus();
-      })
-      .status();
+  TF_ASSIGN_OR_RETURN(auto step, session->Prepare(tft::Target(train)));
+  TF_ASSIGN_OR_RETURN(const tft::Summary summary,
+                      session->RunUntilStop([&] { return step(); }));
+  std::printf("step %ld is saved in %s\n", *summary.last_step, run_dir.c_str());
+  return absl::OkStatus();
 }
 
 int main(int argc, char** argv) {

@@ -26,6 +26,9 @@ constexpr size_t kMinCharacters = 2000;
 constexpr int64_t kMaxFileBytes = int64_t{1} << 30;
 constexpr int64_t kMaxBlock = 2048;
 constexpr int64_t kMaxHeldOut = 40'000;
+// The share of the characters before a place that training does not show, so
+// that the text is not learned by heart.
+constexpr double kHiddenShare = 0.1;
 
 // The files at `path`, links resolved.
 absl::Status FindFiles(const std::string& path, std::set<fs::path>* files) {
@@ -144,7 +147,13 @@ Batch TextCorpus::TrainingBatch(uint64_t seed, int64_t step,
       places.push_back(place);
     }
   }
-  return MakeBatch(places);
+  Batch batch = MakeBatch(places);
+  auto shown = batch.contexts.flat<int32_t>();
+  std::bernoulli_distribution is_hidden(kHiddenShare);
+  for (int64_t i = 0; i < shown.size(); ++i) {
+    if (is_hidden(random)) shown(i) = 0;
+  }
+  return batch;
 }
 
 std::vector<Batch> TextCorpus::HeldOutBatches(int64_t size) const {

@@ -21,8 +21,8 @@ struct Batch {
   tensorflow::Tensor targets;   // int32 [places]
 };
 
-// A text whose bytes are numbered: class 0 is every byte the training part
-// hardly has, the others are its most frequent bytes. Every tenth block of the
+// A text whose bytes are numbered: class 0 is an unknown byte, the others are
+// the most frequent bytes of the training part. Every tenth block of the
 // text is held out: training sees none of it.
 // Thread-compatible: const calls may run together.
 class TextCorpus {

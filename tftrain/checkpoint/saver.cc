@@ -11,7 +11,7 @@
 #include "absl/log/log.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
@@ -55,25 +55,23 @@ absl::Status WithoutEndOfInput(const absl::Status& status,
                                     : status;
 }
 
-// Names the variables without a value for which reading `saved` failed with
-// `status`; TensorFlow's own text would be taken for that of a ready op.
-absl::Status ExplainFailedRead(const absl::Status& status,
-                               const std::vector<SavedTensor>& saved) {
+// Says in our words that reading failed with `status` because a variable has
+// no value; TensorFlow's own would be taken for those of a ready op.
+absl::Status ExplainFailedRead(const absl::Status& status) {
   if (!absl::IsFailedPrecondition(status)) return status;
-  std::set<std::string> names;
-  for (const SavedTensor& tensor : saved) {
-    const std::string node = tensor.tensor.substr(0, tensor.tensor.find(':'));
-    if (absl::StrContains(status.message(),
-                          absl::StrCat("{{node ", node, "}}")) ||
-        absl::StrContains(status.message(),
-                          absl::StrCat("variable ", tensor.key, " "))) {
-      names.insert(absl::StrCat("\"", tensor.key, "\""));
-    }
+  for (const std::string_view before :
+       {"Could not find variable ", "reading resource variable ",
+        "Attempting to use uninitialized value "}) {
+    const size_t found = status.message().find(before);
+    if (found == std::string_view::npos) continue;
+    std::string_view name = status.message().substr(found + before.size());
+    name = name.substr(0, name.find_first_of(" \n"));
+    absl::ConsumeSuffix(&name, ".");
+    return absl::FailedPreconditionError(
+        absl::StrCat("the variable \"", name,
+                     "\" has no value yet; run the init op or restore first"));
   }
-  if (names.empty()) return status;
-  return absl::FailedPreconditionError(absl::StrCat(
-      absl::StrJoin(names, ", "), names.size() == 1 ? " has" : " have",
-      " no value yet; run the init op or restore first"));
+  return status;
 }
 
 // The values that a checkpoint is made of, as they are in one step.
@@ -86,7 +84,7 @@ absl::StatusOr<std::vector<Tensor>> FetchValues(
   }
   const absl::StatusOr<Value> answer = session.Run(List(std::move(fetches)));
   if (!answer.ok()) {
-    return WithoutEndOfInput(ExplainFailedRead(answer.status(), saved),
+    return WithoutEndOfInput(ExplainFailedRead(answer.status()),
                              absl::StatusCode::kInternal);
   }
   std::vector<Tensor> values;
@@ -337,10 +335,7 @@ absl::Status Saver::Impl::Write(Session& session, const std::string& prefix) {
   const absl::Status status =
       session.Run(Target(tensor.substr(0, tensor.find(':'))),
                   {{def_.filename_tensor_name(), prefix}});
-  return WithoutEndOfInput(save_graph_->saved
-                               ? ExplainFailedRead(status, *save_graph_->saved)
-                               : status,
-                           kTooLarge);
+  return WithoutEndOfInput(ExplainFailedRead(status), kTooLarge);
 }
 
 // Names the new checkpoint in the state file, or takes it back.
@@ -368,7 +363,9 @@ absl::Status Saver::Impl::WriteState(const std::string& folder,
 absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
                                   RestorePart part) {
   TF_RETURN_IF_ERROR(CheckBuilt());
-  if (empty()) return absl::OkStatus();
+  if (empty() || (part == RestorePart::kIterators && !restores_iterators())) {
+    return absl::OkStatus();
+  }
   const absl::StatusOr<std::string> prefix = ResolveCheckpoint(path);
   if (absl::IsNotFound(prefix.status())) {
     return absl::InvalidArgumentError(prefix.status().message());

@@ -26,7 +26,9 @@ namespace tftrain {
 namespace {
 
 using ::tensorflow::Tensor;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Code = absl::StatusCode;
 
 std::string FixturePath(std::string_view kind, std::string_view name) {
@@ -144,6 +146,41 @@ TEST_P(SaverFixturesTest, ASaverMadeHereIsAsGood) {
   Restart();
   ASSERT_THAT(saver_->Restore(*session_, dir / "model"), IsOk());
   EXPECT_THAT(session_->GlobalStep(), IsOkAndHolds(5));
+}
+
+// SVR-23: the kinds of variables say it each in their own words.
+TEST_P(SaverFixturesTest, AVariableWithoutAValueIsNamed) {
+  const TempDir dir;
+  const absl::Status status = saver_->Save(*session_, dir / "model").status();
+  EXPECT_THAT(status, StatusIs(Code::kFailedPrecondition,
+                               AllOf(HasSubstr("the variable \""),
+                                     HasSubstr("\" has no value yet"),
+                                     Not(HasSubstr("uninitialized")))));
+  EXPECT_EQ(dir.List(), std::vector<std::string>());
+}
+
+// Variables are restored before what initialises iterators, positions of
+// iterators after it.
+TEST_P(SaverFixturesTest, IteratorsCanBeRestoredLater) {
+  const bool has_iterator = GetParam() == "table_iterator";
+  EXPECT_EQ(saver_->restores_iterators(), has_iterator);
+  const auto session = Session::Create(graph_);
+  ASSERT_THAT(session, IsOk());
+  ASSERT_THAT(saver_->Restore(**session, PythonsCheckpoint(),
+                              RestorePart::kAllButIterators),
+              IsOk());
+  for (const std::string& init :
+       graph_->GetCollection(collection_keys::kLocalInitOp)) {
+    ASSERT_THAT((*session)->Run(Target(init)), IsOk());
+  }
+  ASSERT_THAT(
+      saver_->Restore(**session, PythonsCheckpoint(), RestorePart::kIterators),
+      IsOk());
+  EXPECT_THAT((*session)->GlobalStep(), IsOkAndHolds(5));
+  if (!has_iterator) return;
+  const auto loss = (*session)->Run(Fetch<float>("loss:0"));
+  ASSERT_THAT(loss, IsOk());
+  EXPECT_NEAR(*loss, ExpectedLoss(5), 1e-4);
 }
 
 // Training goes on where it was, the input included.

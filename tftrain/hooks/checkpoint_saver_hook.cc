@@ -15,7 +15,6 @@
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/filename.h"
-#include "tftrain/graph/collection_keys.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/summary/event_file_writer_cache.h"
 
@@ -41,6 +40,8 @@ absl::Status CheckpointSaverHook::Begin(BeginContext& context) {
   TF_RETURN_IF_ERROR(
       RequireGlobalStep(context.graph(), "CheckpointSaverHook").status());
   saver_.reset();
+  scaffold_ =
+      options_.scaffold != nullptr ? options_.scaffold : context.scaffold();
   last_saved_step_.reset();
   TF_ASSIGN_OR_RETURN(writer_,
                       EventFileWriterCache::Get(options_.checkpoint_dir));
@@ -71,7 +72,7 @@ void CheckpointSaverHook::AbortListeners(const absl::Status& status) {
 absl::Status CheckpointSaverHook::AfterCreateSession(Session& session,
                                                      Coordinator&) {
   TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
-  TF_RETURN_IF_ERROR(FindSaver(*session.graph(), step));
+  TF_RETURN_IF_ERROR(FindSaver(step));
   TF_RETURN_IF_ERROR(WriteGraph(*session.graph()));
   if (IsSaved(step)) {
     last_saved_step_ = step;
@@ -82,28 +83,16 @@ absl::Status CheckpointSaverHook::AfterCreateSession(Session& session,
   return absl::OkStatus();
 }
 
-absl::Status CheckpointSaverHook::FindSaver(const Graph& graph, int64_t step) {
+absl::Status CheckpointSaverHook::FindSaver(int64_t step) {
   if (saver_ == nullptr) saver_ = options_.saver;
-  if (saver_ == nullptr && options_.scaffold != nullptr) {
-    saver_ = options_.scaffold->saver();
+  if (saver_ == nullptr) {
+    saver_ = scaffold_->saver();
     if (saver_ == nullptr) {
       return absl::FailedPreconditionError(
           "the scaffold has no saver; give the hook the scaffold of its "
-          "session");
+          "session, or none");
     }
-  }
-  if (saver_ == nullptr) {
-    TF_ASSIGN_OR_RETURN(const std::vector<tensorflow::SaverDef> defs,
-                        graph.GetProtoCollection<tensorflow::SaverDef>(
-                            collection_keys::kSavers));
-    if (defs.size() != 1) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the graph's collection \"", collection_keys::kSavers, "\" holds ",
-          defs.size(),
-          " savers where one is wanted; give the hook a saver or a scaffold"));
-    }
-    TF_ASSIGN_OR_RETURN(saver_, Saver::FromSaverDef(graph, defs.front()));
-    TakeOverCheckpoints(step);
+    if (saver_->last_checkpoints().empty()) TakeOverCheckpoints(step);
   }
   if (saver_->empty()) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -167,7 +156,7 @@ absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   if (!timer_->ShouldTriggerForStep(step)) return absl::OkStatus();
   timer_->UpdateLastTriggeredStep(step);
-  TF_RETURN_IF_ERROR(FindSaver(*context.session().graph(), step));
+  TF_RETURN_IF_ERROR(FindSaver(step));
   TF_ASSIGN_OR_RETURN(const bool stop, Save(context.session(), step));
   if (stop) {
     context.RequestStop(absl::StrCat(
@@ -203,7 +192,7 @@ absl::Status CheckpointSaverHook::End(Session& session) {
   const absl::StatusOr<int64_t> step = session.GlobalStep();
   result.Update(step.status());
   if (result.ok() && *step != last_saved_step_) {
-    result.Update(FindSaver(*session.graph(), *step));
+    result.Update(FindSaver(*step));
     if (result.ok()) result.Update(Save(session, *step).status());
   }
   if (!result.ok()) {

@@ -53,7 +53,8 @@ class CheckpointSaverHook : public SessionRunHook {
     std::optional<int64_t> save_steps;
 
     // What saves: this saver, or the scaffold's, at most one of which may be
-    // set; with neither, the only one in the graph's collection "savers".
+    // set; with neither, the saver of the session's own scaffold.
+    // Python: with neither, the only one in the collection "savers".
     std::shared_ptr<Saver> saver;
     std::shared_ptr<Scaffold> scaffold;
 
@@ -78,9 +79,8 @@ class CheckpointSaverHook : public SessionRunHook {
   // and of the listeners.
   absl::Status Begin(BeginContext& context) override;
 
-  // Errors: kFailedPrecondition if there is no saver, more than one in the
-  // collection, or one that has nothing to save; those of writing and of the
-  // listeners.
+  // Errors: kFailedPrecondition if there is no saver, or one that has nothing
+  // to save; those of writing and of the listeners.
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
   absl::Status AfterRun(SessionRunContext& context,
@@ -93,9 +93,9 @@ class CheckpointSaverHook : public SessionRunHook {
   void AbortListeners(const absl::Status& status);
 
   // Finds `saver_`, once; the session is at `step`.
-  absl::Status FindSaver(const Graph& graph, int64_t step);
-  // Lets a new saver delete, in their turn, the checkpoints of the run that
-  // the session continues, if it does.
+  absl::Status FindSaver(int64_t step);
+  // Lets a saver that knows no checkpoint delete, in their turn, the
+  // checkpoints of the run that the session continues, if it does.
   void TakeOverCheckpoints(int64_t step);
   bool IsOwnCheckpoint(const std::string& prefix, int64_t step) const;
   absl::Status WriteGraph(const Graph& graph);
@@ -108,6 +108,7 @@ class CheckpointSaverHook : public SessionRunHook {
   const Options options_;
   const std::string save_path_;
   std::optional<SecondOrStepTimer> timer_;
+  std::shared_ptr<Scaffold> scaffold_;  // where the saver is, unless given
   std::shared_ptr<Saver> saver_;
   std::shared_ptr<EventFileWriter> writer_;
   // The listeners that have begun and were told neither of an end nor of an

@@ -228,13 +228,13 @@ TEST_F(CheckpointSaverHookTest, WithoutACreatedSessionTheFirstRunSaves) {
   // CSH-08
   const GraphPtr graph = CountingGraph();
   const auto hook = MakeHook();
-  BeginContext begin(graph);
+  const auto scaffold = std::make_shared<Scaffold>();
+  BeginContext begin(graph, scaffold);
   ASSERT_THAT(hook->Begin(begin), IsOk());
-  Scaffold scaffold;
-  ASSERT_THAT(scaffold.Finalize(*graph), IsOk());
+  ASSERT_THAT(scaffold->Finalize(*graph), IsOk());
   auto session = Session::Create(graph);
   ASSERT_THAT(session, IsOk());
-  ASSERT_THAT((*session)->Run(Target(*scaffold.init_op())), IsOk());
+  ASSERT_THAT((*session)->Run(Target(*scaffold->init_op())), IsOk());
 
   for (int i = 0; i < 4; ++i) {
     ASSERT_THAT((*session)->Run(Target("train")), IsOk());

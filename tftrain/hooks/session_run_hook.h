@@ -21,6 +21,7 @@
 #include "tftrain/session/fetch.h"
 #include "tftrain/session/runnable.h"
 #include "tftrain/session/session.h"
+#include "tftrain/setup/scaffold.h"
 
 namespace tftrain {
 
@@ -76,11 +77,16 @@ class SessionRunArgs {
 // Confined to the thread that creates the session.
 class BeginContext {
  public:
-  explicit BeginContext(GraphPtr graph) : graph_(std::move(graph)) {}
+  BeginContext(GraphPtr graph, std::shared_ptr<Scaffold> scaffold)
+      : graph_(std::move(graph)), scaffold_(std::move(scaffold)) {}
 
   // The graph, open for changes for the last time.
   Graph& graph() const { return *graph_; }
   const GraphPtr& graph_ptr() const { return graph_; }
+
+  // The session's scaffold, whose pieces are complete from AfterCreateSession()
+  // on.
+  const std::shared_ptr<Scaffold>& scaffold() const { return scaffold_; }
 
   // Says that BeforeRun() will return `args` now and then, so that the names
   // are checked and the step is planned before training starts. Not a duty:
@@ -90,6 +96,7 @@ class BeginContext {
 
  private:
   const GraphPtr graph_;
+  const std::shared_ptr<Scaffold> scaffold_;
   std::vector<SessionRunArgs> declared_;
 };
 

@@ -3,10 +3,10 @@
 
 #include "tftrain/monitored/singular_monitored_session.h"
 
-#include "tensorflow/core/platform/logging.h"
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/mutex.h"
 #include "tftrain/coordination/queue_runner.h"
@@ -72,8 +72,9 @@ SingularMonitoredSession::SingularMonitoredSession(GraphPtr graph,
 
 SingularMonitoredSession::~SingularMonitoredSession() {
   if (closed()) return;
-  const absl::Status status = Close(absl::CancelledError(
-      "the session was dropped without Close(); its hooks' End was not called"));
+  const absl::Status status =
+      Close(absl::CancelledError("the session was dropped without Close(); its "
+                                 "hooks' End was not called"));
   LOG(WARNING) << status;
 }
 
@@ -87,7 +88,7 @@ absl::Status SingularMonitoredSession::BeginHooks() {
   for (const HookPtr& hook : options_.hooks) {
     CHECK(hook != nullptr) << "a hook is null";
     HookEntry entry{hook, hook->name(), {}};
-    BeginContext context(graph_);
+    BeginContext context(graph_, scaffold_);
     const absl::Status begun =
         CallCatching([&] { return hook->Begin(context); });
     if (!begun.ok()) return HookError(begun, entry, "Begin");
@@ -214,7 +215,8 @@ absl::Status SingularMonitoredSession::Close(absl::Status body) {
   error.Update(ended);
   if (!IsCleanStop(body)) error.Update(body);
   if (scaffold_->saver() != nullptr) {
-    const std::vector<std::string> kept = scaffold_->saver()->last_checkpoints();
+    const std::vector<std::string> kept =
+        scaffold_->saver()->last_checkpoints();
     if (!kept.empty()) summary_.checkpoint = kept.back();
   }
   return error.status();

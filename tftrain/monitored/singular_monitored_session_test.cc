@@ -30,11 +30,11 @@ namespace {
 
 namespace ops = tensorflow::ops;
 using absl::StatusCode;
+using tensorflow::Tensor;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-using tensorflow::Tensor;
 
 // A model with a global step, a train op that counts it, a placeholder x of
 // floats, and y = 2 x.
@@ -206,8 +206,7 @@ TEST(SingularMonitoredSessionTest, FreezesTheGraphWhileItIsOpen) {  // SMS-25
 
   auto session = Open(graph);
   EXPECT_TRUE(graph->finalized());
-  EXPECT_THAT(CreateGlobalStep(*graph).status(),
-              Not(IsOk()));
+  EXPECT_THAT(CreateGlobalStep(*graph).status(), Not(IsOk()));
   EXPECT_THAT(graph->AddToCollection("losses", "y:0"),
               StatusIs(StatusCode::kFailedPrecondition));
   EXPECT_THAT(session->Close(), IsOk());
@@ -251,9 +250,9 @@ TEST(SingularMonitoredSessionTest, RestoresTheNewestOrInitialises) {  // SMS-29
   {
     auto session = SingularMonitoredSession::Create(SmallModel(), options);
     ASSERT_THAT(session, IsOk());
-    EXPECT_THAT((*session)->RunUntilStop(
-                    [&] { return (*session)->Run(Train()); }),
-                IsOk());
+    EXPECT_THAT(
+        (*session)->RunUntilStop([&] { return (*session)->Run(Train()); }),
+        IsOk());
   }
 
   options.hooks.clear();
@@ -281,9 +280,9 @@ TEST(SingularMonitoredSessionTest, RestoresTheCheckpointItIsGiven) {  // SMS-29
   EXPECT_THAT((*second)->Close(), IsOk());
 
   options.checkpoint_filename_with_path = run / "model.ckpt-7";
-  EXPECT_THAT(SingularMonitoredSession::Create(SmallModel(), options),
-              StatusIs(StatusCode::kInvalidArgument,
-                       HasSubstr("model.ckpt-7")));
+  EXPECT_THAT(
+      SingularMonitoredSession::Create(SmallModel(), options),
+      StatusIs(StatusCode::kInvalidArgument, HasSubstr("model.ckpt-7")));
 }
 
 TEST(SingularMonitoredSessionTest, AStepFunctionReturnsWhatItReturns) {
@@ -327,6 +326,15 @@ TEST(SingularMonitoredSessionTest, TellsWhyItEnded) {
   EXPECT_EQ(summary->reason, StopReason::kStopRequested);
   EXPECT_THAT(summary->detail, HasSubstr("2"));
   EXPECT_EQ(summary->last_step, 2);
+  EXPECT_EQ(summary->checkpoint, "");
+
+  const TempDir run;
+  auto saved = Open(SmallModel(), {SaveCheckpoints(run.path(), Every::Steps(5)),
+                                   StopAtStep(2)});
+  const auto with_checkpoint =
+      saved->RunUntilStop([&] { return saved->Run(Train()); });
+  ASSERT_THAT(with_checkpoint, IsOk());
+  EXPECT_EQ(with_checkpoint->checkpoint, run / "model.ckpt-2");
 
   auto asked = Open(SmallModel());
   asked->RequestStop("enough");
@@ -358,8 +366,8 @@ TEST(SingularMonitoredSessionTest, ClosingTwiceTellsTheHooksNothing) {
 
   EXPECT_EQ(ends, 1);
   EXPECT_TRUE(session->ShouldStop());
-  EXPECT_THAT(session->Run(Train()), StatusIs(StatusCode::kFailedPrecondition,
-                                              HasSubstr("closed")));
+  EXPECT_THAT(session->Run(Train()),
+              StatusIs(StatusCode::kFailedPrecondition, HasSubstr("closed")));
 }
 
 TEST(SingularMonitoredSessionTest, HooksSeeTheRawSessionRunInEnd) {  // SMS-17
@@ -490,8 +498,8 @@ TEST(SingularMonitoredSessionTest, EachHookSeesItsOwnValues) {  // HOOK-05
     sizes.push_back(values.results().size());
     return absl::OkStatus();
   };
-  auto both = AsksFor(SessionRunArgs(
-      std::tuple{Fetch<float>("y:0"), Fetch<float>("x:0")}));
+  auto both = AsksFor(
+      SessionRunArgs(std::tuple{Fetch<float>("y:0"), Fetch<float>("x:0")}));
   auto nothing = std::make_shared<FunctionHook>();
   auto empty_list = AsksFor(SessionRunArgs(List({})));  // MRG-15
   both->after = nothing->after = empty_list->after = note;
@@ -535,10 +543,10 @@ TEST(SingularMonitoredSessionTest, FeedsOfHooksAndCallerAreJoined) {
       Open(SmallModel(), {AsksFor(SessionRunArgs::FeedOnly({{"z:0", 5.0f}}))});
 
   EXPECT_THAT(session->Run(Fetch<float>("minus_z:0")), IsOkAndHolds(-5.0f));
-  EXPECT_THAT(session->Run(std::tuple{Fetch<float>("minus_z:0"),
-                                      Fetch<float>("y:0")},
-                           {{"x:0", 1.0f}}),
-              IsOkAndHolds(std::tuple{-5.0f, 2.0f}));
+  EXPECT_THAT(
+      session->Run(std::tuple{Fetch<float>("minus_z:0"), Fetch<float>("y:0")},
+                   {{"x:0", 1.0f}}),
+      IsOkAndHolds(std::tuple{-5.0f, 2.0f}));
   EXPECT_THAT(session->Close(), IsOk());
 }
 
@@ -618,13 +626,13 @@ TEST(SingularMonitoredSessionTest, AHookThatAsksAnewGetsOnePlan) {
 TEST(SingularMonitoredSessionTest, HooksSeeTheStepBeforeAndAfter) {
   std::vector<int64_t> steps;
   auto hook = std::make_shared<FunctionHook>();
-  hook->before = [&](SessionRunContext& context)
-      -> absl::StatusOr<SessionRunArgs> {
+  hook->before =
+      [&](SessionRunContext& context) -> absl::StatusOr<SessionRunArgs> {
     TF_ASSIGN_OR_RETURN(steps.emplace_back(), context.GlobalStep());
     return SessionRunArgs();
   };
-  hook->after = [&](SessionRunContext& context, const SessionRunValues&)
-      -> absl::Status {
+  hook->after = [&](SessionRunContext& context,
+                    const SessionRunValues&) -> absl::Status {
     TF_ASSIGN_OR_RETURN(steps.emplace_back(), context.GlobalStep());
     return absl::OkStatus();
   };
@@ -655,17 +663,16 @@ TEST(SingularMonitoredSessionTest, AFailingQueueThreadIsWhatCloseReturns) {
   // QRN-16, SMS-10, SMS-19
   GraphPtr graph = SmallModel();
   const tensorflow::Scope scope = graph->scope();
-  auto queue = ops::FIFOQueue(scope.WithOpName("queue"),
-                              {tensorflow::DT_FLOAT});
+  auto queue =
+      ops::FIFOQueue(scope.WithOpName("queue"), {tensorflow::DT_FLOAT});
   auto bad = ops::CheckNumerics(scope, ops::Log(scope, -1.0f), "a bad value");
-  auto enqueue = ops::QueueEnqueue(scope.WithOpName("enqueue"), queue,
-                                   std::initializer_list<tensorflow::Input>{
-                                       tensorflow::Output(bad)});
-  ops::QueueDequeue(scope.WithOpName("dequeue"), queue,
-                    {tensorflow::DT_FLOAT});
+  auto enqueue = ops::QueueEnqueue(
+      scope.WithOpName("enqueue"), queue,
+      std::initializer_list<tensorflow::Input>{tensorflow::Output(bad)});
+  ops::QueueDequeue(scope.WithOpName("dequeue"), queue, {tensorflow::DT_FLOAT});
   ASSERT_THAT(graph->status(), IsOk());
-  const auto runner = QueueRunner::Create(*graph, queue.handle,
-                                          {enqueue.operation});
+  const auto runner =
+      QueueRunner::Create(*graph, queue.handle, {enqueue.operation});
   ASSERT_THAT(runner, IsOk());
   ASSERT_THAT(AddQueueRunner(*graph, **runner), IsOk());
   auto session = Open(graph);

@@ -1,0 +1,35 @@
+#!/bin/sh
+# SPDX-FileCopyrightText: The tftrain authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# What train_metagraph tells its user:
+# train_metagraph_test.sh PROGRAM FOLDER META
+
+set -eu
+program=$1
+dir=$2
+meta=$3
+
+# expect CODE TEXT ARGUMENT...: the program ends with CODE and says TEXT.
+expect() {
+  want=$1 text=$2
+  shift 2
+  code=0
+  "$program" "$@" >"$dir/said" 2>&1 || code=$?
+  if [ "$code" != "$want" ] || ! grep -q -e "$text" "$dir/said"; then
+    echo "train_metagraph $*: code $code instead of $want, or no \"$text\" in:"
+    cat "$dir/said"
+    exit 1
+  fi
+}
+
+run="--run-dir $dir/run --save-steps 5"
+expect 0 'ended by stop requested at step 7' "$meta" $run --max-steps 7
+expect 0 'resuming at step 7' "$meta" $run
+grep -q 'ended by end of input at step 19' "$dir/said"
+grep -q "newest checkpoint: $dir/run/model.ckpt-19" "$dir/said"
+
+expect 2 'usage:'
+expect 1 'no/such.meta' no/such.meta $run
+printf 'garbage' >"$dir/garbage.meta"
+expect 1 'is not a MetaGraph' "$dir/garbage.meta" $run
