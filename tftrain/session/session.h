@@ -45,9 +45,9 @@ enum class ThreadMode {
   // TensorFlow's thread pool: parallel branches run side by side, and timeouts
   // work. Python's default, and ours.
   kPool,
-  // The thread that calls Run(): some 6 us less for a small step, but branches
-  // run one after the other, and a timeout cannot stop the step (so it is
-  // refused).
+  // The thread that calls Run(): a small step takes a fraction of the time, but
+  // branches run one after the other, and a timeout cannot stop the step (so it
+  // is refused).
   kCallingThread,
 };
 
