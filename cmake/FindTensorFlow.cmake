@@ -378,6 +378,12 @@ if(NOT TensorFlow_FIND_QUIETLY)
   message(STATUS "TensorFlow ${TensorFlow_VERSION}: ${TensorFlow_ROOT_DIR}")
 endif()
 
+# The definitions are those of the library's own build: with others, classes of
+# its headers have another layout than in the library. Without NDEBUG an EdgeSet
+# of a graph counts its changes; under address sanitizer, but for
+# NDEBUG_SANITIZER, Abseil's hash tables count generations; without
+# EIGEN_MAX_ALIGN_BYTES a tensor's alignment follows the compiler's flags.
+#
 # Global, since a library that links them may be linked from anywhere.
 if(NOT CMAKE_SCRIPT_MODE_FILE AND NOT TARGET TensorFlow::framework)
   add_library(TensorFlow::framework SHARED IMPORTED GLOBAL)
@@ -387,7 +393,7 @@ if(NOT CMAKE_SCRIPT_MODE_FILE AND NOT TARGET TensorFlow::framework)
     INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${TensorFlow_INCLUDE_DIR}"
     INTERFACE_COMPILE_FEATURES cxx_std_17
     INTERFACE_COMPILE_DEFINITIONS
-      "_GLIBCXX_USE_CXX11_ABI=1;EIGEN_MAX_ALIGN_BYTES=64")
+      "_GLIBCXX_USE_CXX11_ABI=1;EIGEN_MAX_ALIGN_BYTES=64;NDEBUG;NDEBUG_SANITIZER")
   # Sessions and kernels register themselves while this library is loaded, so
   # it must be kept even if the program names no symbol of it.
   add_library(TensorFlow::cc SHARED IMPORTED GLOBAL)

@@ -4,6 +4,8 @@
 // Trains a character-level language model on text. Ended at any moment and
 // started again, it goes on where its newest checkpoint was written.
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -217,8 +219,13 @@ absl::Status Train(const Flags& flags) {
 }
 
 int Main(int argc, char** argv) {
-  // Progress is shown, so only what is wrong is logged.
-  setenv("TF_CPP_MIN_LOG_LEVEL", "1", /*overwrite=*/0);
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  // Progress is shown, so only what is wrong is logged. TensorFlow reads its
+  // wish before main() begins.
+  if (std::getenv("TF_CPP_MIN_LOG_LEVEL") == nullptr) {
+    setenv("TF_CPP_MIN_LOG_LEVEL", "1", /*overwrite=*/0);
+    execv("/proc/self/exe", argv);
+  }
   absl::SetMinLogLevel(absl::LogSeverityAtLeast::kWarning);
 
   const absl::StatusOr<Flags> flags = ParseFlags(argc, argv);
@@ -228,7 +235,6 @@ int Main(int argc, char** argv) {
   }
   const absl::Status status = flags.ok() ? Train(*flags) : flags.status();
   if (status.ok()) return EXIT_SUCCESS;
-  std::fflush(stdout);
   std::fprintf(stderr, "char_lm: %s\n", std::string(status.message()).c_str());
   return flags.ok() ? EXIT_FAILURE : 2;
 }

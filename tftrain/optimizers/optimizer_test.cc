@@ -200,6 +200,17 @@ TEST_F(OptimizerTest, OperationsWithoutGradientAreNamedAndNothingIsAdded) {
   EXPECT_THAT(graph_->status(), IsOk());
 }
 
+TEST_F(OptimizerTest, GradientThatFailsSaysThatItsPartsStay) {
+  const Variable w = MakeVariable("w", {2});
+  const auto branches =
+      ops::Switch(scope_, w.value(), ops::Const(scope_, true));
+
+  EXPECT_THAT(
+      GradientDescentOptimizer(1).Minimize(*graph_, scope_,
+                                           Distance(branches.output_true, {0})),
+      StatusIs(_, AllOf(HasSubstr("Switch"), HasSubstr("stay in the graph"))));
+}
+
 TEST_F(OptimizerTest, OperationsWithoutGradientOffThePathDoNotMatter) {
   const Variable w = MakeVariable("w", {2});
   const auto constant = ops::Igamma(scope_, ops::Const(scope_, {1.0f}),

@@ -40,12 +40,11 @@ Retention::Change Retention::Plan(std::string_view prefix,
       change.deleted.push_back(*it);
       continue;
     }
+    if (it->time == absl::InfiniteFuture()) continue;
     // The next one is due at the first full interval that lies ahead of this.
     const absl::Duration behind = it->time - change.next_preserved;
-    absl::Duration rest;
-    const int64_t intervals =
-        absl::IDivDuration(behind, preserve_every_, &rest);
-    change.next_preserved += (intervals + 1) * preserve_every_;
+    change.next_preserved +=
+        absl::Floor(behind, preserve_every_) + preserve_every_;
   }
   change.kept.erase(change.kept.begin(), first_kept);
   return change;

@@ -3,8 +3,10 @@
 
 #include "tftrain/checkpoint/internal/save_graph.h"
 
+#include <algorithm>
 #include <functional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -121,6 +123,11 @@ std::optional<std::vector<SavedTensor>> FindSaved(const Node* last) {
     return true;
   });
   if (!readable || saved.empty()) return std::nullopt;
+  // The graph keeps its edges in no order; files are to be equal.
+  std::sort(saved.begin(), saved.end(),
+            [](const SavedTensor& a, const SavedTensor& b) {
+              return std::tie(a.key, a.slice) < std::tie(b.key, b.slice);
+            });
   return saved;
 }
 
