@@ -25,6 +25,7 @@
 #include "tftrain/hooks/step_counter_hook.h"
 #include "tftrain/hooks/stop_at_step_hook.h"
 #include "tftrain/hooks/summary_saver_hook.h"
+#include "tftrain/monitored/hook_costs.h"
 #include "tftrain/monitored/singular_monitored_session.h"
 #include "tftrain/monitored/step_context.h"
 #include "tftrain/optimizers/adam.h"

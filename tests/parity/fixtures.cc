@@ -28,8 +28,7 @@ Struct ReadJson(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path, 16 << 20);
   CHECK(text.ok()) << text.status();
   Struct json;
-  const auto parsed =
-      google::protobuf::util::JsonStringToMessage(*text, &json);
+  const auto parsed = google::protobuf::util::JsonStringToMessage(*text, &json);
   CHECK(parsed.ok()) << path << ": " << parsed;
   return json;
 }
@@ -103,8 +102,7 @@ std::string Describe(const tensorflow::Event& event) {
 
 void AppendEvents(const std::string& path, std::vector<std::string>* events) {
   std::unique_ptr<tensorflow::RandomAccessFile> file;
-  TF_CHECK_OK(
-      tensorflow::Env::Default()->NewRandomAccessFile(path, &file));
+  CHECK(tensorflow::Env::Default()->NewRandomAccessFile(path, &file).ok());
   tensorflow::io::RecordReader reader(file.get());
   uint64_t offset = 0;
   tensorflow::tstring record;
@@ -181,13 +179,13 @@ Feeds Fixture::FeedsAt(int64_t step) const {
 FolderTrace ReadFolder(const std::string& folder) {
   FolderTrace trace;
   const auto listed = ListCheckpoints(folder);
-  TF_CHECK_OK(listed.status());
+  CHECK(listed.ok()) << listed.status();
   for (const ListedCheckpoint& checkpoint : *listed) {
     trace.checkpoints.push_back(std::string(BaseName(checkpoint.prefix)));
   }
   std::sort(trace.checkpoints.begin(), trace.checkpoints.end());
   const auto names = ListFolder(folder);
-  TF_CHECK_OK(names.status());
+  CHECK(names.ok()) << names.status();
   std::set<std::string> files;
   for (const std::string& name : *names) {
     const size_t events = name.find("tfevents");
@@ -200,7 +198,7 @@ FolderTrace ReadFolder(const std::string& folder) {
   }
   trace.files.assign(files.begin(), files.end());
   const auto state = GetCheckpointState(folder);
-  TF_CHECK_OK(state.status());
+  CHECK(state.ok()) << state.status();
   if (state->has_value()) {
     for (const std::string& path : (*state)->all_model_checkpoint_paths) {
       trace.state.push_back(std::string(BaseName(path)));
@@ -210,7 +208,8 @@ FolderTrace ReadFolder(const std::string& folder) {
 }
 
 ExpectedTrace::ExpectedTrace(const std::string& scenario) {
-  const Struct all = ReadJson(absl::StrCat(TFTRAIN_FIXTURES, "/lifecycle.json"));
+  const Struct all =
+      ReadJson(absl::StrCat(TFTRAIN_FIXTURES, "/lifecycle.json"));
   const Struct& record = At(all, scenario).struct_value();
   calls = Texts(At(record, "calls"));
   runs = Texts(At(record, "runs"));

@@ -54,7 +54,7 @@ inline GraphPtr MakeModel(const std::vector<std::string>& names) {
                                 tensorflow::DT_INT64,
                                 ops::Placeholder::Shape({}));
   const absl::StatusOr<Variable> step = CreateGlobalStep(*graph);
-  TF_CHECK_OK(step.status());
+  CHECK(step.ok()) << step.status();
   const ops::Cast as_float(scope, number, tensorflow::DT_FLOAT);
   std::vector<tensorflow::Operation> inits = {step->initializer()};
   std::vector<tensorflow::Operation> sets = {
@@ -62,7 +62,7 @@ inline GraphPtr MakeModel(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     const absl::StatusOr<Variable> variable =
         Variable::Create(*graph, scope, name, ops::Const(scope, {0.0f, 0.0f}));
-    TF_CHECK_OK(variable.status());
+    CHECK(variable.ok()) << variable.status();
     inits.push_back(variable->initializer());
     const ops::Fill both(scope, {2}, as_float);
     sets.push_back(
@@ -70,7 +70,7 @@ inline GraphPtr MakeModel(const std::vector<std::string>& names) {
   }
   Group(scope.WithOpName("init"), inits);
   Group(scope.WithOpName("set"), sets);
-  TF_CHECK_OK(graph->status());
+  CHECK(graph->status().ok()) << graph->status();
   return graph;
 }
 
@@ -85,7 +85,7 @@ class Program {
       : names_(names), graph_(MakeModel(names)) {
     absl::StatusOr<std::shared_ptr<Saver>> saver =
         Saver::Create(*graph_, options);
-    TF_CHECK_OK(saver.status());
+    CHECK(saver.ok()) << saver.status();
     saver_ = *std::move(saver);
     Restart();
   }
@@ -93,7 +93,7 @@ class Program {
   // A new session; the variables have no value.
   void Restart() {
     absl::StatusOr<std::shared_ptr<Session>> session = Session::Create(graph_);
-    TF_CHECK_OK(session.status());
+    CHECK(session.ok()) << session.status();
     session_ = *std::move(session);
   }
 
@@ -103,7 +103,7 @@ class Program {
 
   // Gives every variable the value `number`.
   void Set(int64_t number) {
-    TF_CHECK_OK(session_->Run(Target("set"), {{"number:0", number}}));
+    CHECK(session_->Run(Target("set"), {{"number:0", number}}).ok());
   }
 
   // Sets the variables and saves them.

@@ -89,7 +89,6 @@ absl::Status LoggingTensorHook::Begin(BeginContext& context) {
   }
   num_runs_ = 0;
   is_requested_ = false;
-  warned_ = false;
   std::vector<FetchTree> fetches;
   for (const LoggedTensor& logged : options_.tensors) {
     TF_ASSIGN_OR_RETURN(std::string name,
@@ -99,8 +98,6 @@ absl::Status LoggingTensorHook::Begin(BeginContext& context) {
   fetches_ = List(std::move(fetches));
   args_ = SessionRunArgs(*fetches_);
   if (timer_.has_value()) context.Declare(args_);
-  TF_ASSIGN_OR_RETURN(guard_, internal::InputGuard::Create(context.graph_ptr(),
-                                                           *args_.request()));
   TF_ASSIGN_OR_RETURN(const std::optional<Variable> step,
                       GetGlobalStep(context.graph()));
   has_global_step_ = step.has_value();
@@ -108,24 +105,10 @@ absl::Status LoggingTensorHook::Begin(BeginContext& context) {
 }
 
 absl::StatusOr<SessionRunArgs> LoggingTensorHook::BeforeRun(
-    SessionRunContext& context) {
-  is_requested_ = IsDue(context);
+    SessionRunContext&) {
+  is_requested_ = timer_.has_value() && timer_->ShouldTriggerForStep(num_runs_);
   if (!is_requested_) return SessionRunArgs();
   return args_;
-}
-
-bool LoggingTensorHook::IsDue(const SessionRunContext& context) {
-  if (!timer_.has_value() || !timer_->ShouldTriggerForStep(num_runs_)) {
-    return false;
-  }
-  if (guard_->Allows(context.original_args())) return true;
-  if (!warned_) {
-    LOG(WARNING) << "Logging waits for a step that feeds or reads "
-                 << absl::StrJoin(guard_->inputs(), ", ")
-                 << ", as earlier steps did";
-    warned_ = true;
-  }
-  return false;
 }
 
 absl::Status LoggingTensorHook::AfterRun(SessionRunContext& context,
@@ -165,7 +148,6 @@ void LoggingTensorHook::Log(const std::vector<tensorflow::Tensor>& values,
 }
 
 absl::Status LoggingTensorHook::End(Session& session) {
-  guard_.reset();
   if (!options_.at_end) return absl::OkStatus();
   TF_ASSIGN_OR_RETURN(const Value value, session.Run(*fetches_));
   std::vector<tensorflow::Tensor> tensors;
@@ -180,8 +162,6 @@ absl::Status LoggingTensorHook::End(Session& session) {
   Log(tensors, step);
   return absl::OkStatus();
 }
-
-void LoggingTensorHook::OnAbort(const absl::Status&) { guard_.reset(); }
 
 std::shared_ptr<LoggingTensorHook> LogTensors(std::vector<LoggedTensor> tensors,
                                               const Every& every) {

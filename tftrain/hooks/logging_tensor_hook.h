@@ -20,7 +20,6 @@
 #include "tensorflow/core/framework/tensor.h"
 #include "tftrain/base/clock.h"
 #include "tftrain/hooks/every.h"
-#include "tftrain/hooks/internal/input_guard.h"
 #include "tftrain/hooks/second_or_step_timer.h"
 #include "tftrain/hooks/session_run_hook.h"
 
@@ -98,6 +97,9 @@ class LoggingTensorHook : public SessionRunHook {
     // Makes the whole text in place of the usual one.
     Formatter formatter;
 
+    // See SessionRunHook::waits_for_input().
+    bool waits_for_input = true;
+
     // Must outlive the hook. Null means the machine's clock.
     Clock* clock = nullptr;
   };
@@ -116,11 +118,10 @@ class LoggingTensorHook : public SessionRunHook {
 
   // Errors: those of the run.
   absl::Status End(Session& session) override;
-  void OnAbort(const absl::Status& status) override;
+  bool waits_for_input() const override { return options_.waits_for_input; }
 
  private:
   absl::Status MakeTimer();
-  bool IsDue(const SessionRunContext& context);
   void Log(const std::vector<tensorflow::Tensor>& values,
            std::optional<int64_t> global_step);
 
@@ -129,9 +130,7 @@ class LoggingTensorHook : public SessionRunHook {
   std::optional<SecondOrStepTimer> timer_;
   std::optional<FetchTree> fetches_;
   SessionRunArgs args_;
-  std::optional<internal::InputGuard> guard_;
   bool has_global_step_ = false;
-  bool warned_ = false;
 
   int64_t num_runs_ = 0;
   // Whether the step that runs fetches the tensors.

@@ -7,6 +7,7 @@
 #define TFTRAIN_HOOKS_SESSION_RUN_HOOK_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -91,13 +92,24 @@ class BeginContext {
   // Says that BeforeRun() will return `args` now and then, so that the names
   // are checked and the step is planned before training starts. Not a duty:
   // what was not declared is planned when it first appears, within a step.
-  void Declare(const SessionRunArgs& args) { declared_.push_back(args); }
-  const std::vector<SessionRunArgs>& declared() const { return declared_; }
+  //
+  // When one declared request is due, the others may be computed along with it,
+  // if they only read: one plan serves all. Do not declare what is costly and
+  // rare.
+  void Declare(const SessionRunArgs& args) {
+    DeclareLater([args] { return args; });
+  }
+
+  // The same for what is known only when the scaffold is finalized: `make` is
+  // called then, before AfterCreateSession(), and may return empty args.
+  using MakeArgs = std::function<absl::StatusOr<SessionRunArgs>()>;
+  void DeclareLater(MakeArgs make) { declared_.push_back(std::move(make)); }
+  const std::vector<MakeArgs>& declared() const { return declared_; }
 
  private:
   const GraphPtr graph_;
   const std::shared_ptr<Scaffold> scaffold_;
-  std::vector<SessionRunArgs> declared_;
+  std::vector<MakeArgs> declared_;
 };
 
 // One step as a hook sees it, the same object in BeforeRun() and AfterRun().
@@ -193,6 +205,15 @@ class SessionRunHook {
   // How errors and logs call this hook; by default the name of its class.
   virtual std::string name() const;
 
+  // What happens when this hook asks for something that the caller's step does
+  // not bring: a placeholder the caller fed before and does not feed now, or an
+  // iterator, queue or reader that the caller read before and does not read
+  // now, so that a batch would be taken away from training. True: the step runs
+  // without this hook, its AfterRun() included, with one warning; the hook may
+  // ask again in the next step. False: the step runs with it all the same, and
+  // fails or takes the batch, as in Python.
+  virtual bool waits_for_input() const { return true; }
+
   // When: once, before the graph is frozen. Graph: may be changed, for the last
   // time. May: Declare() requests. An error makes Create() fail with it, and
   // later hooks are not begun. Bad options of a hook are told here.
@@ -212,7 +233,7 @@ class SessionRunHook {
 
   // When: after each step that succeeded. `values` are what this hook asked
   // for. An error skips the later hooks and is what Run() returns. Not called
-  // when the step failed.
+  // when the step failed, or ran without this hook (waits_for_input()).
   virtual absl::Status AfterRun(SessionRunContext& context,
                                 const SessionRunValues& values);
 

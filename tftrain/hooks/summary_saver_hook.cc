@@ -8,13 +8,23 @@
 
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/summary/event_file_writer_cache.h"
 
 namespace tftrain {
+namespace {
+
+SessionRunArgs Asking(const std::vector<std::string>& tensors) {
+  std::vector<FetchTree> fetches;
+  for (const std::string& tensor : tensors) {
+    fetches.push_back(Fetch<std::string>(tensor));
+  }
+  return SessionRunArgs(List(std::move(fetches)));
+}
+
+}  // namespace
 
 SummarySaverHook::SummarySaverHook(Options options)
     : options_(std::move(options)) {}
@@ -30,13 +40,16 @@ absl::Status SummarySaverHook::Begin(BeginContext& context) {
                   {options_.save_secs, options_.save_steps, options_.clock}));
   TF_RETURN_IF_ERROR(
       RequireGlobalStep(context.graph(), "SummarySaverHook").status());
-  args_ = SessionRunArgs();
-  guard_.reset();
-  warned_ = false;
-  if (!options_.summary_op.empty()) {
-    TF_RETURN_IF_ERROR(MakeRequest(context.graph_ptr(), options_.summary_op));
-    context.Declare(args_);
-  }
+  // A scaffold's summary_op is known once that is finalized.
+  context.DeclareLater([this] {
+    std::vector<std::string> tensors = options_.summary_op;
+    if (options_.scaffold != nullptr &&
+        options_.scaffold->summary_op().has_value()) {
+      tensors = {*options_.scaffold->summary_op()};
+    }
+    args_ = tensors.empty() ? SessionRunArgs() : Asking(tensors);
+    return args_;
+  });
   writer_ = options_.summary_writer;
   if (writer_ == nullptr && !options_.output_dir.empty()) {
     TF_ASSIGN_OR_RETURN(writer_,
@@ -48,27 +61,9 @@ absl::Status SummarySaverHook::Begin(BeginContext& context) {
   return absl::OkStatus();
 }
 
-absl::Status SummarySaverHook::MakeRequest(
-    const GraphPtr& graph, const std::vector<std::string>& tensors) {
-  std::vector<FetchTree> fetches;
-  for (const std::string& tensor : tensors) {
-    fetches.push_back(Fetch<std::string>(tensor));
-  }
-  args_ = SessionRunArgs(List(std::move(fetches)));
-  TF_ASSIGN_OR_RETURN(guard_,
-                      internal::InputGuard::Create(graph, *args_.request()));
-  return absl::OkStatus();
-}
-
-absl::Status SummarySaverHook::AfterCreateSession(Session& session,
-                                                  Coordinator&) {
+absl::Status SummarySaverHook::AfterCreateSession(Session&, Coordinator&) {
   is_first_run_ = true;
   timer_->Reset();
-  // Known since the scaffold is finalized.
-  if (args_.empty() && options_.scaffold != nullptr &&
-      options_.scaffold->summary_op().has_value()) {
-    return MakeRequest(session.graph(), {*options_.scaffold->summary_op()});
-  }
   return absl::OkStatus();
 }
 
@@ -81,18 +76,9 @@ absl::StatusOr<SessionRunArgs> SummarySaverHook::BeforeRun(
 
 absl::StatusOr<bool> SummarySaverHook::IsDue(SessionRunContext& context) {
   if (writer_ == nullptr || args_.empty()) return false;
-  if (!is_first_run_) {
-    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-    if (!timer_->ShouldTriggerForStep(step + 1)) return false;
-  }
-  if (guard_->Allows(context.original_args())) return true;
-  if (!warned_) {
-    LOG(WARNING) << "Summaries wait for a step that feeds or reads "
-                 << absl::StrJoin(guard_->inputs(), ", ")
-                 << ", as earlier steps did";
-    warned_ = true;
-  }
-  return false;
+  if (is_first_run_) return true;
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  return timer_->ShouldTriggerForStep(step + 1);
 }
 
 absl::Status SummarySaverHook::AfterRun(SessionRunContext& context,
@@ -121,14 +107,10 @@ absl::Status SummarySaverHook::End(Session&) {
   // A failure of the event file is told by its writer and spoils no training.
   if (writer_ != nullptr) writer_->Flush().IgnoreError();
   writer_.reset();
-  guard_.reset();
   return absl::OkStatus();
 }
 
-void SummarySaverHook::OnAbort(const absl::Status&) {
-  writer_.reset();
-  guard_.reset();
-}
+void SummarySaverHook::OnAbort(const absl::Status&) { writer_.reset(); }
 
 std::shared_ptr<SummarySaverHook> SaveSummaries(
     std::string output_dir, const Every& every,

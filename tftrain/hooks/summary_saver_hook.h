@@ -16,7 +16,6 @@
 #include "absl/status/statusor.h"
 #include "tftrain/base/clock.h"
 #include "tftrain/hooks/every.h"
-#include "tftrain/hooks/internal/input_guard.h"
 #include "tftrain/hooks/second_or_step_timer.h"
 #include "tftrain/hooks/session_run_hook.h"
 #include "tftrain/setup/scaffold.h"
@@ -59,6 +58,9 @@ class SummarySaverHook : public SessionRunHook {
     std::shared_ptr<Scaffold> scaffold;
     std::vector<std::string> summary_op;
 
+    // See SessionRunHook::waits_for_input().
+    bool waits_for_input = true;
+
     // Must outlive the hook. Null means the machine's clock.
     Clock* clock = nullptr;
   };
@@ -79,18 +81,15 @@ class SummarySaverHook : public SessionRunHook {
                         const SessionRunValues& values) override;
   absl::Status End(Session& session) override;
   void OnAbort(const absl::Status& status) override;
+  bool waits_for_input() const override { return options_.waits_for_input; }
 
  private:
-  absl::Status MakeRequest(const GraphPtr& graph,
-                           const std::vector<std::string>& tensors);
   absl::StatusOr<bool> IsDue(SessionRunContext& context);
 
   const Options options_;
   std::optional<SecondOrStepTimer> timer_;
   std::shared_ptr<EventFileWriter> writer_;
   SessionRunArgs args_;
-  std::optional<internal::InputGuard> guard_;
-  bool warned_ = false;
 
   // Whether this session has run no step yet, and whether the step that runs
   // fetches the summaries.

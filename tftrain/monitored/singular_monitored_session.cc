@@ -87,12 +87,12 @@ absl::Status SingularMonitoredSession::Open() {
 absl::Status SingularMonitoredSession::BeginHooks() {
   for (const HookPtr& hook : options_.hooks) {
     CHECK(hook != nullptr) << "a hook is null";
-    HookEntry entry{hook, hook->name(), {}};
+    HookEntry entry{hook, hook->name(), {}, {}};
     BeginContext context(graph_, scaffold_);
     const absl::Status begun =
         CallCatching([&] { return hook->Begin(context); });
     if (!begun.ok()) return HookError(begun, entry, "Begin");
-    entry.declared = context.declared();
+    entry.declare = context.declared();
     hooks_.push_back(std::move(entry));
   }
   return absl::OkStatus();
@@ -109,14 +109,26 @@ absl::Status SingularMonitoredSession::OpenSession() {
       options_.checkpoint_filename_with_path;
   ChiefSessionCreator creator(graph_, std::move(options));
   TF_ASSIGN_OR_RETURN(session_, creator.CreateSession());
-  hooked_ = std::make_unique<internal::HookedSession>(session_.get(), &hooks_);
-  for (const HookEntry& entry : hooks_) {
-    for (const SessionRunArgs& args : entry.declared) {
-      const absl::Status known = session_->CheckRequest(*args.request());
-      if (!known.ok()) return HookError(known, entry, "Begin");
-    }
-  }
+  TF_RETURN_IF_ERROR(TakeDeclaredRequests());
+  hooked_ = std::make_unique<internal::HookedSession>(session_.get(), &hooks_,
+                                                      options_.measure_hooks);
   return StartQueueRunners(session_, coordinator_).status();
+}
+
+absl::Status SingularMonitoredSession::TakeDeclaredRequests() {
+  for (HookEntry& entry : hooks_) {
+    const absl::Status taken = CallCatching([&]() -> absl::Status {
+      for (const BeginContext::MakeArgs& make : entry.declare) {
+        TF_ASSIGN_OR_RETURN(SessionRunArgs args, make());
+        if (args.empty()) continue;
+        TF_RETURN_IF_ERROR(session_->CheckRequest(args.request()));
+        entry.declared.push_back(std::move(args));
+      }
+      return absl::OkStatus();
+    });
+    if (!taken.ok()) return HookError(taken, entry, "Begin");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SingularMonitoredSession::AfterCreateSession() {
@@ -211,6 +223,9 @@ absl::Status SingularMonitoredSession::Close(absl::Status body) {
   } else {
     Abort(body);
   }
+  if (options_.measure_hooks) {
+    LOG(INFO) << "Cost of the hooks, " << hook_costs().ToTable();
+  }
   FirstError error(StopAndJoin());
   error.Update(ended);
   if (!IsCleanStop(body)) error.Update(body);
@@ -270,10 +285,13 @@ RequestPtr SingularMonitoredSession::Intern(Request request) {
   return session_->Intern(std::move(request));
 }
 
-absl::Status SingularMonitoredSession::CheckRequest(
-    const Request& request) const {
+absl::Status SingularMonitoredSession::PlanRequest(const RequestPtr& request) {
   if (closed()) return AlreadyClosed();
-  return session_->CheckRequest(request);
+  return hooked_->PlanAhead(request);
+}
+
+const HookCosts& SingularMonitoredSession::hook_costs() const {
+  return hooked_->costs();
 }
 
 absl::StatusOr<Summary> With(

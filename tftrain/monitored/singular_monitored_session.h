@@ -25,6 +25,7 @@
 #include "tftrain/coordination/coordinator.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/hooks/session_run_hook.h"
+#include "tftrain/monitored/hook_costs.h"
 #include "tftrain/monitored/step_context.h"
 #include "tftrain/session/runnable.h"
 #include "tftrain/session/session.h"
@@ -96,6 +97,9 @@ class SingularMonitoredSession : public Runnable {
     std::string checkpoint_filename_with_path;
     // Where the operations of a step run.
     ThreadMode thread_mode = ThreadMode::kPool;
+    // Whether to measure what each hook costs (some 0.1 us per hook and step);
+    // hook_costs() tells, and Close() logs the table.
+    bool measure_hooks = false;
   };
 
   // Errors: those of the hooks, named with hook and callback; of
@@ -174,6 +178,10 @@ class SingularMonitoredSession : public Runnable {
   // Close() on.
   const Summary& summary() const { return summary_; }
 
+  // What the hooks cost so far, all zero unless Options::measure_hooks. Not to
+  // be asked while a step runs.
+  const HookCosts& hook_costs() const;
+
  protected:
   absl::Status RunRequest(const RequestPtr& request,
                           absl::Span<const FeedValue> feeds,
@@ -181,7 +189,7 @@ class SingularMonitoredSession : public Runnable {
                           tensorflow::RunMetadata* metadata,
                           Receive receive) override;
   RequestPtr Intern(Request request) override;
-  absl::Status CheckRequest(const Request& request) const override;
+  absl::Status PlanRequest(const RequestPtr& request) override;
 
  private:
   SingularMonitoredSession(GraphPtr graph, Options options);
@@ -190,6 +198,7 @@ class SingularMonitoredSession : public Runnable {
   absl::Status Open();
   absl::Status BeginHooks();
   absl::Status OpenSession();
+  absl::Status TakeDeclaredRequests();
   absl::Status AfterCreateSession();
 
   // The hooks' last words.

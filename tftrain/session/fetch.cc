@@ -48,10 +48,12 @@ absl::StatusOr<const tensorflow::Tensor*> Value::FindTensor(
   }
   const auto* tensor = std::get_if<tensorflow::Tensor>(&at->content_);
   if (tensor == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the fetched value at \"", PathText(path), "\" is ",
-        at->is_list() ? "a list" : at->is_map() ? "a map" : "an operation",
-        ", not a tensor"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the fetched value at \"", PathText(path), "\" is ",
+                     at->is_list()  ? "a list"
+                     : at->is_map() ? "a map"
+                                    : "an operation",
+                     ", not a tensor"));
   }
   return tensor;
 }

@@ -204,11 +204,10 @@ namespace internal {
 
 // The values of a tuple's items as a tuple, without those that have none.
 template <typename F>
-using AsTuple =
-    std::conditional_t<std::is_void_v<typename FetchTraits<F>::Result>,
-                       std::tuple<>,
-                       std::tuple<std::conditional_t<
-                           std::is_void_v<typename FetchTraits<F>::Result>, int,
+using AsTuple = std::conditional_t<
+    std::is_void_v<typename FetchTraits<F>::Result>, std::tuple<>,
+    std::tuple<
+        std::conditional_t<std::is_void_v<typename FetchTraits<F>::Result>, int,
                            typename FetchTraits<F>::Result>>>;
 
 // std::tuple<> -> void, std::tuple<T> -> T, others as they are.
@@ -231,8 +230,8 @@ struct Unwrapped<std::tuple<T>> {
 
 template <typename... Fs>
 struct FetchTraits<std::tuple<Fs...>> {
-  using Tuple = decltype(std::tuple_cat(
-      std::declval<internal::AsTuple<Fs>>()...));
+  using Tuple =
+      decltype(std::tuple_cat(std::declval<internal::AsTuple<Fs>>()...));
   using Result = typename internal::Unwrapped<Tuple>::type;
 
   static void AppendTo(const std::tuple<Fs...>& fetches, Request* request) {
@@ -278,11 +277,10 @@ struct FetchTraits<std::tuple<Fs...>> {
 // What a run of fetches of type F returns: the value or the error, or a Status
 // where there is no value.
 template <typename F>
-using RunResult =
-    std::conditional_t<std::is_void_v<typename FetchTraits<F>::Result>,
-                       absl::Status,
-                       absl::StatusOr<std::conditional_t<
-                           std::is_void_v<typename FetchTraits<F>::Result>, int,
+using RunResult = std::conditional_t<
+    std::is_void_v<typename FetchTraits<F>::Result>, absl::Status,
+    absl::StatusOr<
+        std::conditional_t<std::is_void_v<typename FetchTraits<F>::Result>, int,
                            typename FetchTraits<F>::Result>>>;
 
 // The request that asks for `fetches` when `feeds` are fed.

@@ -89,21 +89,20 @@ class Runnable {
   }
 
   // Binds `fetches` and the names of what will be fed, to be called like a
-  // function with the values: cheaper than Run() when a step comes back.
+  // function with the values: cheaper than Run() when a step comes back, and
+  // planned now instead of within its first step.
   //
   //   TF_ASSIGN_OR_RETURN(auto step, session->Prepare(loss, {"x:0"}));
   //   TF_ASSIGN_OR_RETURN(float now, step(batch));
   //
   // The prepared step must not outlive this object.
-  // Errors: kInvalidArgument as for Run(), found now.
+  // Errors: kInvalidArgument and kFailedPrecondition as for Run(), found now.
   // Python: Session.make_callable.
   template <typename F>
   absl::StatusOr<PreparedStep<F>> Prepare(F fetches,
                                           std::vector<std::string> feeds = {}) {
     const RequestPtr request = Intern(MakeRequest(fetches, std::move(feeds)));
-    if (absl::Status status = CheckRequest(*request); !status.ok()) {
-      return status;
-    }
+    if (absl::Status status = PlanRequest(request); !status.ok()) return status;
     return PreparedStep<F>(this, std::move(fetches), request);
   }
 
@@ -124,8 +123,8 @@ class Runnable {
   // The one shared request that equals `request`.
   virtual RequestPtr Intern(Request request) = 0;
 
-  // Whether the graph has what `request` names.
-  virtual absl::Status CheckRequest(const Request& request) const = 0;
+  // Checks the interned `request`, and plans its steps before the first runs.
+  virtual absl::Status PlanRequest(const RequestPtr& request) = 0;
 
  private:
   template <typename F>

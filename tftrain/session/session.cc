@@ -41,9 +41,8 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(
                         graph->ToGraphDef());
     TF_ASSIGN_OR_RETURN(const std::optional<Variable> step,
                         GetGlobalStep(*graph));
-    TF_ASSIGN_OR_RETURN(
-        std::shared_ptr<internal::Engine> engine,
-        internal::Engine::Create(session_options, *graph_def));
+    TF_ASSIGN_OR_RETURN(std::shared_ptr<internal::Engine> engine,
+                        internal::Engine::Create(session_options, *graph_def));
     std::shared_ptr<Session> session(new Session(graph, options, engine));
     if (step.has_value()) {
       session->global_step_ =
@@ -134,9 +133,17 @@ RequestPtr Session::Intern(Request request) {
   return shared;
 }
 
-absl::Status Session::CheckRequest(const Request& request) const {
-  return internal::StepPlan::Check(*graph_,
-                                   {std::make_shared<const Request>(request)});
+absl::Status Session::CheckRequest(const RequestPtr& request) const {
+  return internal::StepPlan::Check(*graph_, {request});
+}
+
+absl::Status Session::PlanRequest(const RequestPtr& request) {
+  return PlanParts({StepPart{&request, {}}});
+}
+
+absl::Status Session::PlanParts(absl::Span<const StepPart> parts) {
+  TF_RETURN_IF_ERROR(CheckUsable());
+  return FindOrMakePlan(parts).status();
 }
 
 absl::StatusOr<std::shared_ptr<const internal::StepPlan>>
@@ -148,9 +155,9 @@ Session::FindOrMakePlan(absl::Span<const StepPart> parts) {
   std::vector<RequestPtr> requests;
   requests.reserve(parts.size());
   for (const StepPart& part : parts) requests.push_back(*part.request);
-  TF_ASSIGN_OR_RETURN(
-      auto plan, internal::StepPlan::Make(graph_, requests, engine_,
-                                          options_.thread_mode));
+  TF_ASSIGN_OR_RETURN(auto plan,
+                      internal::StepPlan::Make(graph_, requests, engine_,
+                                               options_.thread_mode));
   plans_made_.fetch_add(1, std::memory_order_relaxed);
   MutexLock lock(mu_);
   if (!closed()) plans_->Add(plan);

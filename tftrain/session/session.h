@@ -37,6 +37,8 @@ struct StepBuffers;
 struct StepPart {
   const RequestPtr* request = nullptr;
   absl::Span<const FeedValue> feeds;
+  // Whether the values will be looked at; those of other parts may be missing.
+  bool wanted = true;
 };
 }  // namespace internal
 
@@ -91,8 +93,8 @@ class Session : public Runnable {
   Session& operator=(const Session&) = delete;
 
   // Closes the session: blocked operations of running steps are cancelled, and
-  // later runs fail with kFailedPrecondition. Closing again does nothing, and so
-  // does closing in a forked child, where the runtime is its parent's.
+  // later runs fail with kFailedPrecondition. Closing again does nothing, and
+  // so does closing in a forked child, where the runtime is its parent's.
   absl::Status Close();
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
@@ -119,8 +121,13 @@ class Session : public Runnable {
                         tensorflow::RunMetadata* metadata,
                         internal::StepBuffers* buffers);
 
+  // Makes what RunParts() needs for `parts` now.
+  absl::Status PlanParts(absl::Span<const internal::StepPart> parts);
+
   RequestPtr Intern(Request request) override;
-  absl::Status CheckRequest(const Request& request) const override;
+
+  // Whether the graph has what `request` names, in types that fit.
+  absl::Status CheckRequest(const RequestPtr& request) const;
 
   // The number of plans made so far, those that were dropped included.
   int64_t plans_made() const {
@@ -133,6 +140,7 @@ class Session : public Runnable {
                           const tensorflow::RunOptions* options,
                           tensorflow::RunMetadata* metadata,
                           Receive receive) override;
+  absl::Status PlanRequest(const RequestPtr& request) override;
 
  private:
   Session(GraphPtr graph, const Options& options,

@@ -125,10 +125,10 @@ absl::Status WrongType(std::string_view tensor, DataType is, DataType wanted) {
 
 absl::Status WrongRank(std::string_view tensor,
                        const tensorflow::TensorShape& is, int wanted) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      "\"", tensor, "\" has the shape ", is.DebugString(),
-      " and was asked for as a ", wanted == 0 ? "scalar" : "vector",
-      "; ask for a Tensor"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", tensor, "\" has the shape ", is.DebugString(),
+                   " and was asked for as a ",
+                   wanted == 0 ? "scalar" : "vector", "; ask for a Tensor"));
 }
 
 }  // namespace internal

@@ -34,8 +34,8 @@ struct ElementOf<std::string> {
   using type = tensorflow::tstring;
 };
 template <typename T>
-struct ElementOf<T, std::enable_if_t<std::is_integral_v<T> &&
-                                     !std::is_same_v<T, bool>>> {
+struct ElementOf<
+    T, std::enable_if_t<std::is_integral_v<T> && !std::is_same_v<T, bool>>> {
   using Signed = std::conditional_t<
       sizeof(T) == 8, int64_t,
       std::conditional_t<sizeof(T) == 4, int32_t,

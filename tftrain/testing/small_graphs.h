@@ -44,10 +44,10 @@ inline GraphPtr CountingGraph() {
   GraphPtr graph = Graph::Create();
   const Scope scope = graph->scope();
   const absl::StatusOr<Variable> step = CreateGlobalStep(*graph);
-  TF_CHECK_OK(step);
+  CHECK(step.ok()) << step.status();
   const absl::StatusOr<Variable> w = Variable::Create(
       *graph, scope, "w", ops::Const(scope.WithOpName("w_initial"), 0.0f));
-  TF_CHECK_OK(w);
+  CHECK(w.ok()) << w.status();
 
   const Output increment = ops::PlaceholderWithDefault(
       scope.WithOpName("increment"),
@@ -61,14 +61,14 @@ inline GraphPtr CountingGraph() {
                                  ops::Const(scope, 1.0f))
             .operation};
     Group(scope.WithOpName(name), updates);
-    TF_CHECK_OK(graph->AddToCollection(collection_keys::kTrainOp, name));
+    CHECK(graph->AddToCollection(collection_keys::kTrainOp, name).ok());
   };
   add_train("train", scope);
 
   const Output value = ops::Identity(scope.WithOpName("w_value"), w->value());
   ops::ScalarSummary(scope.WithOpName("w_summary"), std::string("w"), value);
-  TF_CHECK_OK(
-      graph->AddToCollection(collection_keys::kSummaries, "w_summary:0"));
+  CHECK(
+      graph->AddToCollection(collection_keys::kSummaries, "w_summary:0").ok());
   ops::Const(scope.WithOpName("constant"), 1.5f);
   ops::Split(scope.WithOpName("pair"), ops::Const(scope, 0),
              ops::Const(scope, {1.0f, 2.0f}), 2);
@@ -91,7 +91,7 @@ inline GraphPtr CountingGraph() {
                      next.components[0]);
   add_train("train_next", scope.WithControlDependencies({next.operation}));
   ops::QueueSize(scope.WithOpName("left"), queue.handle);
-  TF_CHECK_OK(graph->status());
+  CHECK(graph->status().ok()) << graph->status();
   return graph;
 }
 

@@ -3,11 +3,15 @@
 
 #include "tftrain/monitored/internal/hooked_session.h"
 
+#include <algorithm>
+#include <chrono>
 #include <exception>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
@@ -15,6 +19,10 @@
 
 namespace tftrain::internal {
 namespace {
+
+// How many requests of the caller, and undeclared ones of one hook, are kept.
+constexpr size_t kMaxCallers = 16;
+constexpr size_t kMaxUndeclared = 8;
 
 // Calls `callback` for each hook until one returns an error or throws, which
 // is then told with the hook's name.
@@ -29,14 +37,32 @@ absl::Status CallEach(const std::vector<HookEntry>& hooks,
     }
   } catch (const std::exception& e) {
     return HookError(
-        absl::InternalError(absl::StrCat("an exception: ", e.what())),
-        hooks[i], name);
+        absl::InternalError(absl::StrCat("an exception: ", e.what())), hooks[i],
+        name);
   } catch (...) {
     return HookError(absl::InternalError("an exception of an unknown type"),
                      hooks[i], name);
   }
   return absl::OkStatus();
 }
+
+// Adds the time it lives to `total`, unless that is null.
+class Stopwatch {
+ public:
+  explicit Stopwatch(absl::Duration* total) : total_(total) {
+    if (total_ != nullptr) start_ = std::chrono::steady_clock::now();
+  }
+  ~Stopwatch() {
+    if (total_ == nullptr) return;
+    *total_ += absl::FromChrono(std::chrono::steady_clock::now() - start_);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  absl::Duration* const total_;
+  std::chrono::steady_clock::time_point start_;
+};
 
 }  // namespace
 
@@ -46,10 +72,22 @@ absl::Status HookError(const absl::Status& status, const HookEntry& hook,
 }
 
 HookedSession::HookedSession(Session* session,
-                             const std::vector<HookEntry>* hooks)
-    : session_(session), hooks_(*hooks), steps_(hooks->size()) {
-  parts_.reserve(hooks->size() + 1);
+                             const std::vector<HookEntry>* hooks, bool measure)
+    : session_(session),
+      hooks_(*hooks),
+      measure_(measure),
+      steps_(hooks->size()) {
+  parts_.reserve(hooks_.size() + 1);
+  for (size_t i = 0; i < hooks_.size(); ++i) {
+    for (const SessionRunArgs& args : hooks_[i].declared) {
+      steps_[i].known.push_back(
+          {args.request(), InputGuard(session_->graph(), args.request())});
+    }
+    costs_.hooks.push_back({hooks_[i].name, {}, {}, {}});
+  }
 }
+
+HookedSession::~HookedSession() = default;
 
 absl::Status HookedSession::Run(
     const RequestPtr& request, absl::Span<const FeedValue> feeds,
@@ -61,7 +99,7 @@ absl::Status HookedSession::Run(
         "thread at a time, or use the raw session");
   }
   auto done = absl::MakeCleanup([this] {
-    buffers_.Release();
+    buffers_->Release();
     running_.store(false, std::memory_order_release);
   });
   if (stop_requested()) {
@@ -78,7 +116,17 @@ absl::Status HookedSession::Run(
     stop_requested_.store(true, std::memory_order_release);
   }
   TF_RETURN_IF_ERROR(status);
-  return receive(buffers_.Values(0));
+  return receive(buffers_->Values(0));
+}
+
+absl::Status HookedSession::PlanAhead(const RequestPtr& request) {
+  TF_RETURN_IF_ERROR(session_->PlanParts({StepPart{&request, {}}}));
+  for (HookStep& step : steps_) {
+    for (HookRequest& known : step.known) known.guard.PlanAhead(request);
+  }
+  const SharedStep& shared = SharedStepOf(request);
+  if (shared.parts().size() == 1) return absl::OkStatus();
+  return session_->PlanParts(shared.parts());
 }
 
 absl::Status HookedSession::RunStep(const RequestPtr& request,
@@ -86,9 +134,8 @@ absl::Status HookedSession::RunStep(const RequestPtr& request,
                                     const tensorflow::RunOptions* options,
                                     tensorflow::RunMetadata* metadata,
                                     SessionRunContext& context) {
-  parts_.clear();
-  parts_.push_back({&request, feeds});
-  TF_RETURN_IF_ERROR(BeforeRun(context));
+  TF_RETURN_IF_ERROR(BeforeRun(request, context));
+  ChooseParts(request, feeds);
 
   // Hooks may ask for options; they are merged into a copy.
   std::optional<tensorflow::RunOptions> merged;
@@ -105,49 +152,135 @@ absl::Status HookedSession::RunStep(const RequestPtr& request,
     if (metadata == nullptr) metadata = &own_metadata.emplace();
   }
 
-  TF_RETURN_IF_ERROR(session_->RunParts(parts_, options, metadata, &buffers_));
+  {
+    const Stopwatch watch(measure_ ? &costs_.running : nullptr);
+    TF_RETURN_IF_ERROR(session_->RunParts(parts_, options, metadata, buffers_));
+  }
   context.StartPhase();
   return AfterRun(context, options, metadata);
 }
 
-absl::Status HookedSession::BeforeRun(SessionRunContext& context) {
+absl::Status HookedSession::BeforeRun(const RequestPtr& request,
+                                      SessionRunContext& context) {
   return CallEach(hooks_, "BeforeRun", [&](size_t i) -> absl::Status {
     HookStep& step = steps_[i];
+    step.request = nullptr;
     step.part = -1;
-    absl::StatusOr<SessionRunArgs> args = hooks_[i].hook->BeforeRun(context);
+    step.waits = false;
+    absl::Duration took;
+    absl::StatusOr<SessionRunArgs> args = [&] {
+      const Stopwatch watch(measure_ ? &took : nullptr);
+      return hooks_[i].hook->BeforeRun(context);
+    }();
+    if (measure_) {
+      costs_.hooks[i].before_run += took;
+      step.before_run = took;
+    }
     if (!args.ok()) return args.status();
     step.args = *std::move(args);
     if (step.args.empty()) return absl::OkStatus();
-    step.part = static_cast<int>(parts_.size());
-    parts_.push_back(
-        {&InternFor(i, step.args.request()), step.args.feeds()});
+    HookRequest& known = Know(i, step.args.request());
+    step.waits =
+        !known.guard.Allows(request) && hooks_[i].hook->waits_for_input();
+    if (!step.waits) {
+      step.request = &known.request;
+    } else if (!step.warned) {
+      LOG(WARNING) << hooks_[i].name << " waits for a step that feeds or reads "
+                   << absl::StrJoin(known.guard.inputs(), ", ")
+                   << ", as earlier steps did";
+      step.warned = true;
+    }
     return absl::OkStatus();
   });
+}
+
+void HookedSession::ChooseParts(const RequestPtr& request,
+                                absl::Span<const FeedValue> feeds) {
+  parts_.clear();
+  parts_.push_back({&request, feeds});
+  for (HookStep& step : steps_) {
+    if (step.request == nullptr) continue;
+    step.part = static_cast<int>(parts_.size());
+    parts_.push_back({step.request, step.args.feeds()});
+  }
+  buffers_ = parts_.size() == 1 ? &idle_buffers_ : &due_buffers_;
+  if (parts_.size() > 1) JoinSharedStep(SharedStepOf(request), feeds);
+}
+
+void HookedSession::JoinSharedStep(const SharedStep& shared,
+                                   absl::Span<const FeedValue> feeds) {
+  const auto joined = [&](const HookStep& step) {
+    return step.request == nullptr || shared.PartOf(*step.request) > 0;
+  };
+  if (!std::all_of(steps_.begin(), steps_.end(), joined)) return;
+  parts_ = shared.parts();
+  parts_[0].feeds = feeds;
+  for (HookStep& step : steps_) {
+    if (step.request == nullptr) continue;
+    step.part = shared.PartOf(*step.request);
+    parts_[static_cast<size_t>(step.part)].wanted = true;
+  }
 }
 
 absl::Status HookedSession::AfterRun(SessionRunContext& context,
                                      const tensorflow::RunOptions* options,
                                      const tensorflow::RunMetadata* metadata) {
-  return CallEach(hooks_, "AfterRun", [&](size_t i) -> absl::Status {
-    const int part = steps_[i].part;
-    const SessionRunValues values(
-        part < 0 ? StepValues() : buffers_.Values(static_cast<size_t>(part)),
-        options, metadata);
-    return hooks_[i].hook->AfterRun(context, values);
-  });
+  absl::Status status =
+      CallEach(hooks_, "AfterRun", [&](size_t i) -> absl::Status {
+        const HookStep& step = steps_[i];
+        if (step.waits) return absl::OkStatus();
+        const SessionRunValues values(
+            step.part < 0 ? StepValues()
+                          : buffers_->Values(static_cast<size_t>(step.part)),
+            options, metadata);
+        if (!measure_) return hooks_[i].hook->AfterRun(context, values);
+        absl::Duration took;
+        absl::Status called = [&] {
+          const Stopwatch watch(&took);
+          return hooks_[i].hook->AfterRun(context, values);
+        }();
+        HookCosts::Hook& cost = costs_.hooks[i];
+        cost.after_run += took;
+        cost.worst = std::max(cost.worst, step.before_run + took);
+        return called;
+      });
+  ++costs_.steps;
+  return status;
 }
 
-const RequestPtr& HookedSession::InternFor(size_t hook,
-                                           const RequestPtr& request) {
-  for (const SessionRunArgs& declared : hooks_[hook].declared) {
-    if (declared.request() == request) return declared.request();
+HookedSession::HookRequest& HookedSession::Know(size_t hook,
+                                                const RequestPtr& request) {
+  std::deque<HookRequest>& known = steps_[hook].known;
+  for (HookRequest& one : known) {
+    if (one.request == request) return one;
   }
   // A hook that makes its request anew in each step still gets one plan.
-  RequestPtr& interned = steps_[hook].request;
-  if (interned == nullptr || !(*interned == *request)) {
-    interned = session_->Intern(*request);
+  for (HookRequest& one : known) {
+    if (*one.request == *request) return one;
   }
-  return interned;
+  const size_t declared = hooks_[hook].declared.size();
+  if (known.size() == declared + kMaxUndeclared) {
+    known.erase(known.begin() + static_cast<std::ptrdiff_t>(declared));
+  }
+  const RequestPtr interned = session_->Intern(*request);
+  known.push_back({interned, InputGuard(session_->graph(), interned)});
+  return known.back();
+}
+
+const SharedStep& HookedSession::SharedStepOf(const RequestPtr& request) {
+  for (auto it = shared_.begin(); it != shared_.end(); ++it) {
+    if (it->caller() != request) continue;
+    shared_.splice(shared_.begin(), shared_, it);
+    return shared_.front();
+  }
+  if (shared_.size() == kMaxCallers) shared_.pop_back();
+  std::vector<RequestPtr> declared;
+  for (const HookEntry& entry : hooks_) {
+    for (const SessionRunArgs& args : entry.declared) {
+      declared.push_back(args.request());
+    }
+  }
+  return shared_.emplace_front(*session_->graph(), request, declared);
 }
 
 }  // namespace tftrain::internal

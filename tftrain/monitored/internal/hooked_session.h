@@ -5,6 +5,8 @@
 #define TFTRAIN_MONITORED_INTERNAL_HOOKED_SESSION_H_
 
 #include <atomic>
+#include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +17,9 @@
 #include "absl/types/span.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/hooks/session_run_hook.h"
+#include "tftrain/monitored/hook_costs.h"
+#include "tftrain/monitored/internal/input_guard.h"
+#include "tftrain/monitored/internal/shared_step.h"
 #include "tftrain/session/internal/step_plan.h"
 #include "tftrain/session/session.h"
 
@@ -24,7 +29,8 @@ namespace tftrain::internal {
 struct HookEntry {
   HookPtr hook;
   std::string name;
-  std::vector<SessionRunArgs> declared;
+  std::vector<BeginContext::MakeArgs> declare;
+  std::vector<SessionRunArgs> declared;  // what those made
 };
 
 // `status` with the hook and the callback it came from.
@@ -34,17 +40,27 @@ absl::Status HookError(const absl::Status& status, const HookEntry& hook,
 // Runs steps of one session with hooks around each: BeforeRun of all, one step
 // that serves the caller and every hook, AfterRun of all.
 //
+// Which plan serves a step: without due hooks, the caller's own; else the
+// caller's SharedStep, where all that is due joined it; else one for just this
+// set of requests.
+//
 // Confined: one step at a time; a second one from another thread is refused.
 // Python: _HookedSession.
 class HookedSession {
  public:
-  // `session` and `hooks` must outlive this object's last Run().
-  HookedSession(Session* session, const std::vector<HookEntry>* hooks);
+  // `session` and `hooks`, whose requests are known, must outlive this object's
+  // last Run(). `measure` keeps the time of each callback.
+  HookedSession(Session* session, const std::vector<HookEntry>* hooks,
+                bool measure);
+  ~HookedSession();
 
   absl::Status Run(const RequestPtr& request, absl::Span<const FeedValue> feeds,
                    const tensorflow::RunOptions* options,
                    tensorflow::RunMetadata* metadata,
                    absl::FunctionRef<absl::Status(const StepValues&)> receive);
+
+  // Makes the plans of the steps in which the caller asks for `request`.
+  absl::Status PlanAhead(const RequestPtr& request);
 
   // Whether a hook ended training (may be asked from any thread), and what it
   // said.
@@ -53,12 +69,25 @@ class HookedSession {
   }
   const std::string& stop_reason() const { return stop_reason_; }
 
+  const HookCosts& costs() const { return costs_; }
+
  private:
-  // What one hook adds to the step that runs.
+  // A request a hook made, and where its inputs come from.
+  struct HookRequest {
+    RequestPtr request;  // the one object for all that equal it
+    InputGuard guard;
+  };
+
+  // One hook's part in the step that runs, and what is kept between steps.
   struct HookStep {
     SessionRunArgs args;
-    RequestPtr request;  // interned
-    int part = -1;       // of the step; -1 when it asked for nothing
+    const RequestPtr* request = nullptr;  // null when it asked for nothing
+    int part = -1;                        // of the step; -1 as for `request`
+    bool waits = false;                   // left out of this step
+    absl::Duration before_run;            // when it is measured
+
+    std::deque<HookRequest> known;  // the declared ones come first
+    bool warned = false;            // that it waits
   };
 
   absl::Status RunStep(const RequestPtr& request,
@@ -66,24 +95,36 @@ class HookedSession {
                        const tensorflow::RunOptions* options,
                        tensorflow::RunMetadata* metadata,
                        SessionRunContext& context);
-  absl::Status BeforeRun(SessionRunContext& context);
+  absl::Status BeforeRun(const RequestPtr& request, SessionRunContext& context);
   absl::Status AfterRun(SessionRunContext& context,
                         const tensorflow::RunOptions* options,
                         const tensorflow::RunMetadata* metadata);
-  // The request object that the planner knows for what the hook asked.
-  const RequestPtr& InternFor(size_t hook, const RequestPtr& request);
+
+  // Lays out who gets which part of the step, in `parts_`.
+  void ChooseParts(const RequestPtr& request,
+                   absl::Span<const FeedValue> feeds);
+  void JoinSharedStep(const SharedStep& shared,
+                      absl::Span<const FeedValue> feeds);
+
+  HookRequest& Know(size_t hook, const RequestPtr& request);
+  const SharedStep& SharedStepOf(const RequestPtr& request);
 
   Session* const session_;
   const std::vector<HookEntry>& hooks_;
+  const bool measure_;
+  std::list<SharedStep> shared_;  // the caller's requests of late
 
   // Of the step that runs; kept so that idle steps allocate nothing.
   std::vector<HookStep> steps_;
   std::vector<StepPart> parts_;
-  StepBuffers buffers_;
+  StepBuffers idle_buffers_;
+  StepBuffers due_buffers_;
+  StepBuffers* buffers_ = &idle_buffers_;
 
   std::atomic<bool> running_{false};
   std::atomic<bool> stop_requested_{false};
   std::string stop_reason_;
+  HookCosts costs_;
 };
 
 }  // namespace tftrain::internal

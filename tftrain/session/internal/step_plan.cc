@@ -75,10 +75,10 @@ absl::Status WithoutDoubt(const Graph& graph, absl::Status status) {
 }
 
 absl::Status FedTwice(const std::string& name, bool by_caller) {
-  return absl::FailedPreconditionError(absl::StrCat(
-      "\"", name, "\" is fed by ",
-      by_caller ? "a hook and by the caller" : "two hooks",
-      "; only one of them may feed a tensor"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("\"", name, "\" is fed by ",
+                   by_caller ? "a hook and by the caller" : "two hooks",
+                   "; only one of them may feed a tensor"));
 }
 
 }  // namespace
@@ -133,8 +133,8 @@ absl::Status StepPlan::AddFeeds(const Graph& graph) {
         }
         return FedTwice(names[i], other.part == 0);
       }
-      feeds_.push_back({part, i, tensor, tensor.name(),
-                        graph.ShapeOf(AsOutput(tensor))});
+      feeds_.push_back(
+          {part, i, tensor, tensor.name(), graph.ShapeOf(AsOutput(tensor))});
     }
   }
   return absl::OkStatus();
@@ -160,9 +160,7 @@ absl::Status StepPlan::AddFetches(const Graph& graph) {
           slot_of.emplace(std::make_pair(tensor.node, tensor.port),
                           static_cast<int>(fetch_names_.size()));
       if (is_new) {
-        if (MayShareReference(tensor)) {
-          references_.push_back(fetch_names_.size());
-        }
+        may_be_reference_.push_back(MayShareReference(tensor));
         fetch_names_.push_back(tensor.name());
       }
       slots.push_back(slot->second);
@@ -185,8 +183,7 @@ absl::Status StepPlan::MakeCallable() {
   for (const std::string& name : fetch_names_) options.add_fetch(name);
   for (const std::string& name : target_names_) options.add_target(name);
   if (thread_mode_ == ThreadMode::kCallingThread) {
-    options.mutable_run_options()->set_inter_op_thread_pool(
-        kCallingThreadPool);
+    options.mutable_run_options()->set_inter_op_thread_pool(kCallingThreadPool);
   }
   TF_RETURN_IF_ERROR(engine_->session()->MakeCallable(options, &callable_));
   has_callable_ = true;
@@ -197,9 +194,11 @@ absl::Status StepPlan::TakeFeeds(absl::Span<const StepPart> parts,
                                  StepBuffers* buffers) const {
   for (size_t i = 0; i < parts.size(); ++i) {
     if (parts[i].feeds.size() != requests_[i]->feeds.size()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the step feeds ", requests_[i]->feeds.size(), " tensors and was "
-          "given ", parts[i].feeds.size(), " values"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the step feeds ", requests_[i]->feeds.size(),
+                       " tensors and was "
+                       "given ",
+                       parts[i].feeds.size(), " values"));
     }
   }
   buffers->fed.resize(feeds_.size());
@@ -238,7 +237,7 @@ absl::Status StepPlan::Run(absl::Span<const StepPart> parts,
     status = RunByName(options, metadata, buffers);
   }
   if (!status.ok()) return WithoutDoubt(*graph_, std::move(status));
-  return FinishFetches(buffers);
+  return FinishFetches(parts, buffers);
 }
 
 absl::Status StepPlan::RunByName(const tensorflow::RunOptions* options,
@@ -266,17 +265,24 @@ absl::Status StepPlan::RunByName(const tensorflow::RunOptions* options,
                                  metadata == nullptr ? &ignored : metadata);
 }
 
-absl::Status StepPlan::FinishFetches(StepBuffers* buffers) const {
-  for (size_t i = 0; i < fetch_names_.size(); ++i) {
-    if (buffers->fetched[i].dtype() == tensorflow::DT_INVALID) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "\"", fetch_names_[i], "\" has no value: it lies on a branch that "
-          "this step did not take; fetch what joins the branches"));
+absl::Status StepPlan::FinishFetches(absl::Span<const StepPart> parts,
+                                     StepBuffers* buffers) const {
+  for (size_t part = 0; part < parts.size(); ++part) {
+    if (!parts[part].wanted) continue;
+    for (const int slot : slots_[part]) {
+      if (slot < 0) continue;
+      const size_t i = static_cast<size_t>(slot);
+      Tensor& value = buffers->fetched[i];
+      if (value.dtype() == tensorflow::DT_INVALID) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "\"", fetch_names_[i],
+            "\" has no value: it lies on a branch that "
+            "this step did not take; fetch what joins the branches"));
+      }
+      if (may_be_reference_[i] && !value.RefCountIsOne()) {
+        value = tensorflow::tensor::DeepCopy(value);
+      }
     }
-  }
-  for (size_t i : references_) {
-    Tensor& value = buffers->fetched[i];
-    if (!value.RefCountIsOne()) value = tensorflow::tensor::DeepCopy(value);
   }
   return absl::OkStatus();
 }

@@ -73,7 +73,7 @@ class StepPlan {
   }
 
   // Runs the step: takes the parts' feeds into `buffers`, runs, and checks
-  // that every fetch has a value.
+  // that every fetch of a wanted part has a value.
   absl::Status Run(absl::Span<const StepPart> parts,
                    const tensorflow::RunOptions* options,
                    tensorflow::RunMetadata* metadata,
@@ -104,7 +104,8 @@ class StepPlan {
   absl::Status RunByName(const tensorflow::RunOptions* options,
                          tensorflow::RunMetadata* metadata,
                          StepBuffers* buffers) const;
-  absl::Status FinishFetches(StepBuffers* buffers) const;
+  absl::Status FinishFetches(absl::Span<const StepPart> parts,
+                             StepBuffers* buffers) const;
 
   std::vector<RequestPtr> requests_;
   GraphPtr graph_;
@@ -117,9 +118,9 @@ class StepPlan {
   // For each request, for each of its fetches: the index of a fetched tensor,
   // or -1 - the index of a fed one.
   std::vector<std::vector<int>> slots_;
-  // Fetched tensors that may be the buffers of reference variables; those that
-  // are get copied, as the next step may write into them.
-  std::vector<size_t> references_;
+  // For each fetched tensor, whether it may be the buffer of a reference
+  // variable; those that are get copied, as the next step may write into them.
+  std::vector<bool> may_be_reference_;
 
   bool has_callable_ = false;
   tensorflow::Session::CallableHandle callable_ = 0;

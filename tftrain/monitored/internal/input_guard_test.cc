@@ -1,13 +1,12 @@
 // SPDX-FileCopyrightText: The tftrain authors
 // SPDX-License-Identifier: Apache-2.0
 
-#include "tftrain/hooks/internal/input_guard.h"
+#include "tftrain/monitored/internal/input_guard.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tensorflow/cc/ops/standard_ops.h"
-#include "tftrain/testing/matchers.h"
 #include "tftrain/testing/small_graphs.h"
 
 namespace tftrain::internal {
@@ -16,32 +15,26 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-Request Asks(std::vector<std::string> fetches,
-             std::vector<std::string> targets = {},
-             std::vector<std::string> feeds = {}) {
+RequestPtr Asks(std::vector<std::string> fetches,
+                std::vector<std::string> targets = {},
+                std::vector<std::string> feeds = {}) {
   Request request;
   request.fetches = std::move(fetches);
   request.dtypes.resize(request.fetches.size());
   request.targets = std::move(targets);
   request.feeds = std::move(feeds);
-  return request;
-}
-
-InputGuard Guard(const GraphPtr& graph, const Request& request) {
-  absl::StatusOr<InputGuard> guard = InputGuard::Create(graph, request);
-  EXPECT_THAT(guard, IsOk());
-  return *std::move(guard);
+  return std::make_shared<const Request>(std::move(request));
 }
 
 TEST(InputGuardTest, ARequestWithoutInputsJoinsAnyStep) {
-  InputGuard guard = Guard(CountingGraph(), Asks({"w_summary:0"}));
+  InputGuard guard(CountingGraph(), Asks({"w_summary:0"}));
 
   EXPECT_THAT(guard.inputs(), IsEmpty());
   EXPECT_TRUE(guard.Allows(Asks({}, {"train"})));
 }
 
 TEST(InputGuardTest, APlaceholderIsWaitedForOnceItWasFed) {
-  InputGuard guard = Guard(CountingGraph(), Asks({"x_summary:0"}));
+  InputGuard guard(CountingGraph(), Asks({"x_summary:0"}));
 
   EXPECT_THAT(guard.inputs(), ElementsAre("x"));
   EXPECT_TRUE(guard.Allows(Asks({}, {"train"}))) << "a hook may feed it";
@@ -56,20 +49,20 @@ TEST(InputGuardTest, ATensorFedOnTheWayStandsForThePlaceholder) {
   const auto half = tensorflow::ops::Multiply(
       scope.WithOpName("half"), AsOutput(*graph->FindTensor("x:0")), 0.5f);
   tensorflow::ops::Identity(scope.WithOpName("y"), half);
-  InputGuard guard = Guard(graph, Asks({"y:0"}));
+  InputGuard guard(graph, Asks({"y:0"}));
 
   EXPECT_TRUE(guard.Allows(Asks({}, {"train"}, {"half:0"})));
   EXPECT_FALSE(guard.Allows(Asks({}, {"train"})));
 }
 
 TEST(InputGuardTest, ARequestsOwnFeedsAreNotInputs) {
-  InputGuard guard = Guard(CountingGraph(), Asks({"x_summary:0"}, {}, {"x:0"}));
+  InputGuard guard(CountingGraph(), Asks({"x_summary:0"}, {}, {"x:0"}));
 
   EXPECT_THAT(guard.inputs(), IsEmpty());
 }
 
 TEST(InputGuardTest, AQueueIsReadOnlyTogetherWithTheCaller) {
-  InputGuard guard = Guard(CountingGraph(), Asks({"next_summary:0"}));
+  InputGuard guard(CountingGraph(), Asks({"next_summary:0"}));
 
   EXPECT_THAT(guard.inputs(), ElementsAre("next"));
   EXPECT_TRUE(guard.Allows(Asks({"next:0"})));
@@ -77,11 +70,26 @@ TEST(InputGuardTest, AQueueIsReadOnlyTogetherWithTheCaller) {
   EXPECT_TRUE(guard.Allows(Asks({}, {"train_next"})));
 }
 
-TEST(InputGuardTest, RefusesNamesTheGraphDoesNotHave) {
-  EXPECT_THAT(InputGuard::Create(CountingGraph(), Asks({"missing:0"})),
-              StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(InputGuard::Create(CountingGraph(), Asks({}, {"missing"})),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+TEST(InputGuardTest, AnswersAreKeptForEachOfTheCallersRequests) {
+  InputGuard guard(CountingGraph(), Asks({"next_summary:0"}));
+  const RequestPtr trains = Asks({}, {"train_next"});
+  const RequestPtr evaluates = Asks({"w_value:0"});
+  guard.PlanAhead(evaluates);
+
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(guard.Allows(trains));
+    EXPECT_FALSE(guard.Allows(evaluates));
+  }
+  // More kinds of steps than are remembered change no answer.
+  for (int i = 0; i < 50; ++i) EXPECT_FALSE(guard.Allows(Asks({"w_value:0"})));
+  EXPECT_TRUE(guard.Allows(trains));
+}
+
+TEST(InputGuardTest, NamesTheGraphDoesNotHaveAreNoInputs) {
+  InputGuard guard(CountingGraph(), Asks({"missing:0"}, {"missing"}));
+
+  EXPECT_THAT(guard.inputs(), IsEmpty());
+  EXPECT_TRUE(guard.Allows(Asks({}, {"train"})));
 }
 
 }  // namespace

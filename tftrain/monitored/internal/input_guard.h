@@ -1,14 +1,13 @@
 // SPDX-FileCopyrightText: The tftrain authors
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef TFTRAIN_HOOKS_INTERNAL_INPUT_GUARD_H_
-#define TFTRAIN_HOOKS_INTERNAL_INPUT_GUARD_H_
+#ifndef TFTRAIN_MONITORED_INTERNAL_INPUT_GUARD_H_
+#define TFTRAIN_MONITORED_INTERNAL_INPUT_GUARD_H_
 
-#include <optional>
+#include <deque>
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/session/request.h"
 
@@ -29,36 +28,41 @@ namespace tftrain::internal {
 // Confined: use from one thread at a time.
 class InputGuard {
  public:
-  // Errors: kInvalidArgument for a name the graph does not have.
-  static absl::StatusOr<InputGuard> Create(GraphPtr graph, Request request);
+  // A name that the graph does not have is no input.
+  InputGuard(GraphPtr graph, RequestPtr request);
 
   // Whether the request may join the step in which the caller asks for
-  // `original`. Costs next to nothing for a request without such inputs, and
-  // when the caller asks for the same as at the last call.
-  bool Allows(const Request& original);
+  // `original`, an interned request. The graph is walked once for each of the
+  // caller's requests.
+  bool Allows(const RequestPtr& original);
+
+  // Walks the graph for `original` now.
+  void PlanAhead(const RequestPtr& original) { Brings(original); }
 
   // The request's inputs by name, for logs.
   std::vector<std::string> inputs() const;
 
  private:
-  InputGuard(GraphPtr graph, Request request);
-
   // The inputs that `request` reaches when `feeds` are fed, sorted.
   using Nodes = std::vector<const tensorflow::Node*>;
   Nodes Reach(const Request& request,
               const std::vector<std::string>& feeds) const;
-  bool Brings(const Request& original) const;
+  bool Walk(const Request& original) const;
+  bool Brings(const RequestPtr& original);
 
   GraphPtr graph_;
-  Request request_;
+  RequestPtr request_;
   Nodes inputs_;
 
-  // The last step asked about, and the answer to Brings().
-  std::optional<Request> last_;
-  bool last_brings_ = false;
+  // The caller's requests of late, and whether they bring the inputs.
+  struct Answer {
+    RequestPtr original;
+    bool brings;
+  };
+  std::deque<Answer> answers_;
   bool was_brought_ = false;
 };
 
 }  // namespace tftrain::internal
 
-#endif  // TFTRAIN_HOOKS_INTERNAL_INPUT_GUARD_H_
+#endif  // TFTRAIN_MONITORED_INTERNAL_INPUT_GUARD_H_
