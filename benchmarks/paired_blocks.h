@@ -49,6 +49,9 @@ class PairedBlocks {
     }
   }
 
+  // Drops what was measured, as a warm-up.
+  void Forget() { us_per_step_.clear(); }
+
   // Microseconds per step, the median over the rounds.
   double Us(const std::string& name) const {
     return Median(us_per_step_.at(name));

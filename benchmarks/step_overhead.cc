@@ -25,6 +25,9 @@
 #include "absl/strings/str_cat.h"
 #include "benchmarks/child_process.h"
 #include "benchmarks/paired_blocks.h"
+#include "benchmarks/report.h"
+#include "benchmarks/step_extremes.h"
+#include "benchmarks/subject.h"
 #include "google/protobuf/struct.pb.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
@@ -36,8 +39,6 @@ namespace {
 
 constexpr int kStepsPerBlock = 50;
 constexpr int kWarmUpSteps = 200;
-constexpr int64_t kNever = int64_t{1} << 40;
-
 using Step = std::tuple<Target, Fetch<float>>;
 const Step& CallersFetches() {
   static const auto* const fetches =
@@ -55,11 +56,6 @@ const std::vector<Mode>& Modes() {
       new std::vector<Mode>{{"", "calling_thread", ThreadMode::kCallingThread},
                             {"_pool", "pool", ThreadMode::kPool}};
   return *modes;
-}
-
-void Print(const std::string& figure, double value, const std::string& unit) {
-  std::printf("%s %.3f %s\n", figure.c_str(), value, unit.c_str());
-  std::fflush(stdout);
 }
 
 // The hooks of the comparison, none of them due while it lasts. The order is
@@ -81,84 +77,19 @@ std::vector<HookPtr> MakeHooks(int count, const std::string& run_dir,
   return hooks;
 }
 
-// The settings that --config gave.
-tensorflow::ConfigProto& Config() {
-  static auto* const config = new tensorflow::ConfigProto;
-  return *config;
-}
-
-std::unique_ptr<SingularMonitoredSession> OpenSession(
-    const std::string& meta, int hooks, const std::string& run_dir,
-    ThreadMode thread_mode) {
+std::unique_ptr<Subject> Open(const std::string& meta, int hooks,
+                              const std::string& run_dir,
+                              ThreadMode thread_mode) {
   absl::StatusOr<GraphPtr> graph = Graph::Load(meta);
   CHECK(graph.ok()) << graph.status();
   SingularMonitoredSession::Options options;
   options.scaffold = std::make_shared<Scaffold>();
   options.hooks = MakeHooks(hooks, run_dir, options.scaffold);
   options.thread_mode = thread_mode;
-  options.config = Config();
-  auto session = SingularMonitoredSession::Create(*graph, std::move(options));
-  CHECK(session.ok()) << session.status();
-  return *std::move(session);
+  auto subject = std::make_unique<Subject>(*graph, std::move(options));
+  subject->Bind({"loss:0"}, {"train"});
+  return subject;
 }
-
-// A session with hooks and TensorFlow's own session under it, each stepping
-// the same graph.
-class Subject {
- public:
-  Subject(const std::string& meta, int hooks, const std::string& run_dir,
-          ThreadMode thread_mode)
-      : session_(OpenSession(meta, hooks, run_dir, thread_mode)),
-        engine_(session_->raw_session().engine()) {
-    auto prepared = session_->Prepare(CallersFetches());
-    CHECK(prepared.ok()) << prepared.status();
-    step_ = std::make_unique<PreparedStep<Step>>(*std::move(prepared));
-    if (thread_mode == ThreadMode::kCallingThread) {
-      run_options_.set_inter_op_thread_pool(-1);
-    }
-    tensorflow::CallableOptions options;
-    options.add_fetch("loss:0");
-    options.add_target("train");
-    *options.mutable_run_options() = run_options_;
-    const absl::Status made = engine_->MakeCallable(options, &callable_);
-    CHECK(made.ok()) << made;
-  }
-
-  ~Subject() {
-    CHECK(engine_->ReleaseCallable(callable_).ok());
-    const absl::Status closed = session_->Close();
-    CHECK(closed.ok()) << closed;
-  }
-
-  void PreparedMonitoredStep() {
-    absl::StatusOr<float> loss = (*step_)();
-    CHECK(loss.ok()) << loss.status();
-  }
-  void MonitoredRun() {
-    absl::StatusOr<float> loss = session_->Run(CallersFetches());
-    CHECK(loss.ok()) << loss.status();
-  }
-  void RunCallable() {
-    const absl::Status run =
-        engine_->RunCallable(callable_, {}, &callable_outputs_, nullptr);
-    CHECK(run.ok()) << run;
-  }
-  void SessionRun() {
-    std::vector<tensorflow::Tensor> outputs;
-    tensorflow::RunMetadata metadata;
-    const absl::Status run = engine_->Run(run_options_, {}, {"loss:0"},
-                                          {"train"}, &outputs, &metadata);
-    CHECK(run.ok()) << run;
-  }
-
- private:
-  std::unique_ptr<SingularMonitoredSession> session_;
-  tensorflow::Session* engine_;
-  std::unique_ptr<PreparedStep<Step>> step_;
-  tensorflow::RunOptions run_options_;
-  tensorflow::Session::CallableHandle callable_ = 0;
-  std::vector<tensorflow::Tensor> callable_outputs_;
-};
 
 // Python's figures, from the report its benchmark prints.
 double PythonUs(const google::protobuf::Struct& report, const Mode& mode,
@@ -177,24 +108,23 @@ void MeasureSteps(const std::string& meta, const std::string& run_dir,
   std::map<int, std::unique_ptr<Subject>> subjects;
   PairedBlocks blocks(kStepsPerBlock);
   for (int hooks : {0, 1, 5}) {
-    subjects[hooks] = std::make_unique<Subject>(
-        meta, hooks, absl::StrCat(run_dir, "/", hooks, mode.suffix),
-        mode.thread_mode);
+    subjects[hooks] =
+        Open(meta, hooks, absl::StrCat(run_dir, "/", hooks, mode.suffix),
+             mode.thread_mode);
     Subject* subject = subjects[hooks].get();
-    for (int i = 0; i < kWarmUpSteps; ++i) {
-      subject->PreparedMonitoredStep();
-      subject->MonitoredRun();
-      subject->RunCallable();
-      subject->SessionRun();
-    }
     blocks.Add(absl::StrCat("hooks_", hooks),
-               [subject] { subject->PreparedMonitoredStep(); });
+               Stepping(subject->session(), CallersFetches()));
     blocks.Add(absl::StrCat("callable_", hooks),
                [subject] { subject->RunCallable(); });
   }
   Subject* five = subjects[5].get();
   blocks.Add("session_run", [five] { five->SessionRun(); });
-  blocks.Add("run_5", [five] { five->MonitoredRun(); });
+  blocks.Add("run_5", [five] {
+    const absl::StatusOr<float> loss = five->session().Run(CallersFetches());
+    CHECK(loss.ok()) << loss.status();
+  });
+  blocks.Run(kWarmUpSteps / kStepsPerBlock);
+  blocks.Forget();
   blocks.Run(rounds);
 
   const std::string& suffix = mode.suffix;
@@ -265,12 +195,12 @@ void MeasureStart(const std::string& self, const std::string& python,
 
 // One process of MeasureStart(): says so as soon as the step is done.
 int FirstStep(const std::string& meta, const std::string& run_dir) {
-  auto session = OpenSession(meta, 5, run_dir, ThreadMode::kPool);
-  absl::StatusOr<float> loss = session->Run(CallersFetches());
+  const auto subject = Open(meta, 5, run_dir, ThreadMode::kPool);
+  absl::StatusOr<float> loss = subject->session().Run(CallersFetches());
   CHECK(loss.ok()) << loss.status();
   std::printf("%g\n", *loss);
   std::fflush(stdout);
-  return session->Close().ok() ? 0 : 1;
+  return 0;
 }
 
 int Main(int argc, char** argv) {
@@ -308,6 +238,8 @@ int Main(int argc, char** argv) {
                  report.has_value() ? &*report : nullptr);
   }
   MeasureStart(argv[0], python, meta, run_dir);
+  MeasureExtremes(run_dir, rounds);
+  MeasureWorstStep(run_dir);
   std::filesystem::remove_all(run_dir);
   return 0;
 }

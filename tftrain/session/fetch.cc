@@ -91,6 +91,7 @@ Value FetchTree::Take(const StepValues& values, size_t* next) const {
       return Value(values[(*next)++]);
     case Kind::kList: {
       Value::List list;
+      list.reserve(items_.size());
       for (const FetchTree& item : items_) {
         list.push_back(item.Take(values, next));
       }
