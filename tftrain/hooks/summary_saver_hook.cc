@@ -67,26 +67,19 @@ absl::Status SummarySaverHook::AfterCreateSession(Session&, Coordinator&) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SessionRunArgs> SummarySaverHook::BeforeRun(
-    SessionRunContext& context) {
-  TF_ASSIGN_OR_RETURN(is_requested_, IsDue(context));
+absl::StatusOr<SessionRunArgs> SummarySaverHook::BeforeRun(SessionRunContext&) {
+  is_requested_ =
+      writer_ != nullptr && !args_.empty() &&
+      (is_first_run_ || timer_->ShouldTriggerForStep(last_step_ + 1));
   if (!is_requested_) return SessionRunArgs();
   return args_;
 }
 
-absl::StatusOr<bool> SummarySaverHook::IsDue(SessionRunContext& context) {
-  if (writer_ == nullptr || args_.empty()) return false;
-  if (is_first_run_) return true;
-  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-  return timer_->ShouldTriggerForStep(step + 1);
-}
-
 absl::Status SummarySaverHook::AfterRun(SessionRunContext& context,
                                         const SessionRunValues& values) {
-  if (writer_ == nullptr || !(is_first_run_ || is_requested_)) {
-    return absl::OkStatus();
-  }
+  if (writer_ == nullptr) return absl::OkStatus();
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  last_step_ = step;
   if (is_first_run_) {
     writer_->AddSessionLog(EventFileWriter::SessionStatus::kStart, step);
     is_first_run_ = false;

@@ -84,15 +84,14 @@ class SummarySaverHook : public SessionRunHook {
   bool waits_for_input() const override { return options_.waits_for_input; }
 
  private:
-  absl::StatusOr<bool> IsDue(SessionRunContext& context);
-
   const Options options_;
   std::optional<SecondOrStepTimer> timer_;
   std::shared_ptr<EventFileWriter> writer_;
   SessionRunArgs args_;
 
-  // Whether this session has run no step yet, and whether the step that runs
-  // fetches the summaries.
+  // The global step after the step before; whether this session has run no step
+  // yet, and whether the step that runs fetches the summaries.
+  int64_t last_step_ = 0;
   bool is_first_run_ = true;
   bool is_requested_ = false;
 };

@@ -3,16 +3,14 @@
 
 #include "tftrain/session/fetch.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
 namespace tftrain {
 
-size_t Value::size() const {
-  if (is_list()) return std::get<List>(content_).size();
-  if (is_map()) return std::get<Map>(content_).size();
-  return 0;
-}
+using internal::FetchNode;
 
 std::string Value::PathText(std::initializer_list<Key> path) {
   return absl::StrJoin(path, "/", [](std::string* out, const Key& key) {
@@ -24,30 +22,36 @@ std::string Value::PathText(std::initializer_list<Key> path) {
   });
 }
 
-absl::StatusOr<const tensorflow::Tensor*> Value::FindTensor(
-    std::initializer_list<Key> path) const {
-  const Value* at = this;
+absl::StatusOr<Value> Value::At(std::initializer_list<Key> path) const {
+  Value at = *this;
   for (const Key& key : path) {
-    const Value* next = nullptr;
+    size_t item = at.size();
     if (const int* index = std::get_if<int>(&key.key_)) {
-      const List* list = std::get_if<List>(&at->content_);
-      if (list != nullptr && *index >= 0 &&
-          static_cast<size_t>(*index) < list->size()) {
-        next = &(*list)[static_cast<size_t>(*index)];
+      if (at.is_list() && *index >= 0) item = static_cast<size_t>(*index);
+    } else if (at.is_map()) {
+      const std::vector<std::string>& keys = at.node_->keys;
+      const auto& wanted = std::get<std::string>(key.key_);
+      const auto it = std::lower_bound(keys.begin(), keys.end(), wanted);
+      if (it != keys.end() && *it == wanted) {
+        item = static_cast<size_t>(it - keys.begin());
       }
-    } else if (const Map* map = std::get_if<Map>(&at->content_)) {
-      auto it = map->find(std::get<std::string>(key.key_));
-      if (it != map->end()) next = &it->second;
     }
-    if (next == nullptr) {
+    if (item >= at.size()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the fetched value has nothing at \"", PathText(path),
                        "\"; use the structure that was asked for"));
     }
-    at = next;
+    at.first_ += at.node_->before[item];
+    at.node_ = std::shared_ptr<const FetchNode>(at.node_->items[item]);
   }
-  const auto* tensor = std::get_if<tensorflow::Tensor>(&at->content_);
-  if (tensor == nullptr) {
+  return at;
+}
+
+absl::StatusOr<const tensorflow::Tensor*> Value::FindTensor(
+    std::initializer_list<Key> path) const {
+  const absl::StatusOr<Value> at = At(path);
+  if (!at.ok()) return at.status();
+  if (!at->is_tensor()) {
     return absl::InvalidArgumentError(
         absl::StrCat("the fetched value at \"", PathText(path), "\" is ",
                      at->is_list()  ? "a list"
@@ -55,57 +59,67 @@ absl::StatusOr<const tensorflow::Tensor*> Value::FindTensor(
                                     : "an operation",
                      ", not a tensor"));
   }
-  return tensor;
+  return &(*tensors_)[at->first_];
+}
+
+FetchTree::FetchTree(const Target& target) {
+  FetchNode node;
+  node.name = target.name();
+  node_ = std::make_shared<const FetchNode>(std::move(node));
+}
+
+FetchTree FetchTree::Tensor(std::string name, tensorflow::DataType dtype) {
+  FetchNode node;
+  node.kind = FetchNode::Kind::kTensor;
+  node.name = std::move(name);
+  node.dtype = dtype;
+  node.tensors = 1;
+  return FetchTree(std::make_shared<const FetchNode>(std::move(node)));
+}
+
+FetchTree FetchTree::Of(FetchNode::Kind kind,
+                        const std::vector<FetchTree>& items,
+                        std::vector<std::string> keys) {
+  FetchNode node;
+  node.kind = kind;
+  node.keys = std::move(keys);
+  for (const FetchTree& item : items) {
+    node.before.push_back(node.tensors);
+    node.tensors += item.node_->tensors;
+    node.items.push_back(item.node_);
+  }
+  return FetchTree(std::make_shared<const FetchNode>(std::move(node)));
 }
 
 FetchTree List(std::vector<FetchTree> items) {
-  FetchTree tree(FetchTree::Kind::kList);
-  tree.items_ = std::move(items);
-  return tree;
+  return FetchTree::Of(FetchNode::Kind::kList, items, {});
 }
 
 FetchTree Map(std::map<std::string, FetchTree> items) {
-  FetchTree tree(FetchTree::Kind::kMap);
-  for (auto& [key, item] : items) {
-    tree.keys_.push_back(key);
-    tree.items_.push_back(item);
+  std::vector<std::string> keys;
+  std::vector<FetchTree> values;
+  for (const auto& [key, item] : items) {
+    keys.push_back(key);
+    values.push_back(item);
   }
-  return tree;
+  return FetchTree::Of(FetchNode::Kind::kMap, values, std::move(keys));
 }
 
 void FetchTree::AppendTo(Request* request) const {
-  if (kind_ == Kind::kTensor) {
-    request->fetches.push_back(name_);
-    request->dtypes.push_back(dtype_);
-  } else if (kind_ == Kind::kTarget) {
-    request->targets.push_back(name_);
+  if (node_->kind == FetchNode::Kind::kTensor) {
+    request->fetches.push_back(node_->name);
+    request->dtypes.push_back(node_->dtype);
+  } else if (node_->kind == FetchNode::Kind::kTarget) {
+    request->targets.push_back(node_->name);
   }
-  for (const FetchTree& item : items_) item.AppendTo(request);
+  for (const auto& item : node_->items) FetchTree(item).AppendTo(request);
 }
 
 Value FetchTree::Take(const StepValues& values, size_t* next) const {
-  switch (kind_) {
-    case Kind::kTarget:
-      return Value();
-    case Kind::kTensor:
-      return Value(values[(*next)++]);
-    case Kind::kList: {
-      Value::List list;
-      list.reserve(items_.size());
-      for (const FetchTree& item : items_) {
-        list.push_back(item.Take(values, next));
-      }
-      return Value(std::move(list));
-    }
-    case Kind::kMap: {
-      Value::Map map;
-      for (size_t i = 0; i < items_.size(); ++i) {
-        map.emplace(keys_[i], items_[i].Take(values, next));
-      }
-      return Value(std::move(map));
-    }
-  }
-  return Value();
+  auto tensors = std::make_shared<const Value::Tensors>(
+      values.Take(*next, node_->tensors));
+  *next += node_->tensors;
+  return Value(node_, std::move(tensors), 0);
 }
 
 }  // namespace tftrain

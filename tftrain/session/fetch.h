@@ -66,13 +66,31 @@ class Target {
   std::string name_;
 };
 
+namespace internal {
+
+// What a FetchTree is made of. Immutable.
+struct FetchNode {
+  enum class Kind { kTensor, kTarget, kList, kMap };
+
+  Kind kind = Kind::kTarget;
+  std::string name;  // of a tensor or an operation
+  tensorflow::DataType dtype = tensorflow::DT_INVALID;
+  // The items of a list, or of a map in the order of its keys.
+  std::vector<std::shared_ptr<const FetchNode>> items;
+  std::vector<std::string> keys;
+
+  // How many tensors this asks for, and how many come before each item.
+  size_t tensors = 0;
+  std::vector<size_t> before;
+};
+
+}  // namespace internal
+
 // The answer to a List or Map: nothing (for a Target), a Tensor, a list or a
-// map of Values.
+// map of Values. Copies share the tensors.
 // Thread-compatible: const calls may run together.
 class Value {
  public:
-  using List = std::vector<Value>;
-  using Map = std::map<std::string, Value>;
   // A step into the structure: an index into a list or a key of a map.
   class Key {
    public:
@@ -85,22 +103,26 @@ class Value {
     std::variant<int, std::string> key_;
   };
 
+  // Nothing.
   Value() = default;
-  explicit Value(tensorflow::Tensor tensor) : content_(std::move(tensor)) {}
-  explicit Value(List list) : content_(std::move(list)) {}
-  explicit Value(Map map) : content_(std::move(map)) {}
 
   // Whether this answers a Target.
-  bool empty() const {
-    return std::holds_alternative<std::monostate>(content_);
-  }
-  bool is_list() const { return std::holds_alternative<List>(content_); }
-  bool is_map() const { return std::holds_alternative<Map>(content_); }
+  bool empty() const { return kind() == internal::FetchNode::Kind::kTarget; }
+  bool is_list() const { return kind() == internal::FetchNode::Kind::kList; }
+  bool is_map() const { return kind() == internal::FetchNode::Kind::kMap; }
   bool is_tensor() const {
-    return std::holds_alternative<tensorflow::Tensor>(content_);
+    return kind() == internal::FetchNode::Kind::kTensor;
   }
   // The number of items of a list or map, 0 otherwise.
-  size_t size() const;
+  size_t size() const { return node_ == nullptr ? 0 : node_->items.size(); }
+  // The keys of a map, in order; none otherwise.
+  std::vector<std::string> keys() const {
+    return node_ == nullptr ? std::vector<std::string>() : node_->keys;
+  }
+
+  // The part of the answer at `path`.
+  // Errors: kInvalidArgument when the path leads nowhere.
+  absl::StatusOr<Value> At(std::initializer_list<Key> path) const;
 
   // The value at `path`, as a T (see Fetch):
   //   value.Get<float>({"metrics", 0})
@@ -114,24 +136,35 @@ class Value {
   }
 
  private:
+  friend class FetchTree;
+
+  using Tensors = std::vector<tensorflow::Tensor>;
+  Value(std::shared_ptr<const internal::FetchNode> node,
+        std::shared_ptr<const Tensors> tensors, size_t first)
+      : node_(std::move(node)), tensors_(std::move(tensors)), first_(first) {}
+
+  internal::FetchNode::Kind kind() const {
+    return node_ == nullptr ? internal::FetchNode::Kind::kTarget : node_->kind;
+  }
   absl::StatusOr<const tensorflow::Tensor*> FindTensor(
       std::initializer_list<Key> path) const;
   static std::string PathText(std::initializer_list<Key> path);
 
-  std::variant<std::monostate, tensorflow::Tensor, List, Map> content_;
+  std::shared_ptr<const internal::FetchNode> node_;
+  // All tensors of the question, this part's from `first_` on.
+  std::shared_ptr<const Tensors> tensors_;
+  size_t first_ = 0;
 };
 
-// A Fetch, a Target, a List or a Map, chosen at run time.
+// A Fetch, a Target, a List or a Map, chosen at run time. Copies share what
+// they are made of.
 // Thread-compatible: const calls may run together.
 class FetchTree {
  public:
   template <typename T>
   FetchTree(const Fetch<T>& fetch)  // NOLINT: implicit by design
-      : kind_(Kind::kTensor),
-        name_(fetch.name()),
-        dtype_(internal::TensorReader<T>::dtype()) {}
-  FetchTree(const Target& target)  // NOLINT: implicit by design
-      : kind_(Kind::kTarget), name_(target.name()) {}
+      : FetchTree(Tensor(fetch.name(), internal::TensorReader<T>::dtype())) {}
+  FetchTree(const Target& target);  // NOLINT: implicit by design
 
  private:
   friend FetchTree List(std::vector<FetchTree> items);
@@ -139,18 +172,18 @@ class FetchTree {
   template <typename F>
   friend struct FetchTraits;
 
-  enum class Kind { kTensor, kTarget, kList, kMap };
+  explicit FetchTree(std::shared_ptr<const internal::FetchNode> node)
+      : node_(std::move(node)) {}
+  static FetchTree Tensor(std::string name, tensorflow::DataType dtype);
+  // A list or a map of `items`.
+  static FetchTree Of(internal::FetchNode::Kind kind,
+                      const std::vector<FetchTree>& items,
+                      std::vector<std::string> keys);
 
-  explicit FetchTree(Kind kind) : kind_(kind) {}
   void AppendTo(Request* request) const;
   Value Take(const StepValues& values, size_t* next) const;
 
-  Kind kind_;
-  std::string name_;
-  tensorflow::DataType dtype_ = tensorflow::DT_INVALID;
-  // The items of a list, or of a map in the order of its keys.
-  std::vector<FetchTree> items_;
-  std::vector<std::string> keys_;
+  std::shared_ptr<const internal::FetchNode> node_;
 };
 
 // Fetches that are answered by a list, or by a map with the same keys.

@@ -63,12 +63,12 @@ class Answer {
   auto To(const F& fetches) {
     size_t next = 0;
     return FetchTraits<F>::Take(
-        fetches, StepValues(&request_, slots_.data(), &fetched_, &fed_), &next);
+        fetches, StepValues(&request_, slots_.data(), &fed_, &fetched_), &next);
   }
 
  private:
   const Request request_;
-  const std::vector<Tensor> fetched_;
+  std::vector<Tensor> fetched_;
   const std::vector<Tensor> fed_;
   std::vector<int> slots_;
 };
@@ -162,24 +162,49 @@ TEST(FetchTest, ListsAndMapsAreAnsweredInTheirShape) {
   EXPECT_THAT(value->Get<Tensor>({2, std::string("a"), 0}), IsOk());
 }
 
+// The answer to `fetches`, whose tensors are `fetched`, in order.
+Value Answered(const FetchTree& fetches, std::vector<Tensor> fetched) {
+  return Answer(MakeRequest(fetches), std::move(fetched)).To(fetches).value();
+}
+
 TEST(ValueTest, TellsWhatItIs) {
   EXPECT_TRUE(Value().empty());
-  EXPECT_TRUE(Value(Tensor(1.0f)).is_tensor());
-  EXPECT_TRUE(Value(Value::List(2)).is_list());
-  EXPECT_TRUE(Value(Value::Map()).is_map());
-  EXPECT_EQ(Value(Value::List(2)).size(), 2);
-  EXPECT_EQ(Value(Value::Map({{"a", Value()}})).size(), 1);
-  EXPECT_EQ(Value(Tensor(1.0f)).size(), 0);
+  EXPECT_TRUE(Answered(Target("train"), {}).empty());
+  EXPECT_TRUE(Answered(Fetch<float>("x:0"), {Tensor(1.0f)}).is_tensor());
+  EXPECT_EQ(Answered(Fetch<float>("x:0"), {Tensor(1.0f)}).size(), 0);
+  const Value list = Answered(List({Target("a"), Target("b")}), {});
+  EXPECT_TRUE(list.is_list());
+  EXPECT_EQ(list.size(), 2);
+  const Value map = Answered(Map({{"b", List({})}, {"a", Target("a")}}), {});
+  EXPECT_TRUE(map.is_map());
+  EXPECT_EQ(map.size(), 2);
+  EXPECT_THAT(map.keys(), ElementsAre("a", "b"));
 }
 
 TEST(ValueTest, TensorAloneIsAtTheEmptyPath) {
-  EXPECT_THAT(Value(Tensor(1.5f)).Get<float>(), IsOkAndHolds(1.5f));
+  EXPECT_THAT(Answered(Fetch<float>("x:0"), {Tensor(1.5f)}).Get<float>(),
+              IsOkAndHolds(1.5f));
   EXPECT_THAT(Value().Get<float>(), StatusIs(kInvalid));
 }
 
+TEST(ValueTest, APartOfAnAnswerIsAnAnswer) {
+  const Value value =
+      Answered(List({Fetch<float>("x:0"),
+                     Map({{"y", List({Fetch<int>("n:0"), Target("train")})}})}),
+               {Tensor(1.5f), Tensor(3)});
+
+  const auto part = value.At({1, "y"});
+  ASSERT_THAT(part, IsOk());
+  EXPECT_TRUE(part->is_list());
+  EXPECT_THAT(part->Get<int>({0}), IsOkAndHolds(3));
+  EXPECT_THAT(part->At({1})->empty(), true);
+  EXPECT_THAT(value.At({2}), StatusIs(kInvalid, HasSubstr("\"2\"")));
+}
+
 TEST(ValueTest, PathThatLeadsNowhereIsInvalid) {
-  const Value value(Value::Map(
-      {{"list", Value(Value::List({Value(Tensor(1.5f)), Value()}))}}));
+  const Value value =
+      Answered(Map({{"list", List({Fetch<float>("x:0"), Target("train")})}}),
+               {Tensor(1.5f)});
 
   EXPECT_THAT(value.Get<float>({"list", 0}), IsOkAndHolds(1.5f));
   for (const int index : {-1, 2, 1 << 30}) {
@@ -204,16 +229,47 @@ TEST(StepValuesTest, FedTensorsAreAnsweredByWhatWasFed) {
   const Request request = MakeRequest(
       std::tuple{Fetch<float>("x:0"), Fetch<float>("y:0")}, {"x:0"});
   const int slots[] = {-1, 0};
-  const std::vector<Tensor> fetched = {Tensor(2.0f)};
+  std::vector<Tensor> fetched = {Tensor(2.0f)};
   const std::vector<Tensor> fed = {Tensor(1.0f)};
 
-  const StepValues values(&request, slots, &fetched, &fed);
+  const StepValues values(&request, slots, &fed, &fetched);
 
   ASSERT_EQ(values.size(), 2);
   EXPECT_EQ(values[0].scalar<float>()(), 1.0f);
   EXPECT_EQ(values[1].scalar<float>()(), 2.0f);
   EXPECT_EQ(values.name(1), "y:0");
   EXPECT_EQ(StepValues().size(), 0);
+}
+
+TEST(StepValuesTest, AValueIsTakenAwayWithItsLastUse) {
+  const Request request = MakeRequest(std::tuple{
+      Fetch<float>("y:0"), Fetch<float>("x:0"), Fetch<float>("y:0")});
+  const int slots[] = {0, -1, 0};
+  const char last_uses[] = {false, false, true};
+  std::vector<Tensor> fetched = {Tensor(2.0f)};
+  const std::vector<Tensor> fed = {Tensor(1.0f)};
+  const StepValues values(&request, slots, &fed, &fetched, last_uses);
+
+  const std::vector<Tensor> taken = values.Take(0, 3);
+  EXPECT_TRUE(taken[0].SharesBufferWith(taken[2]));
+  EXPECT_TRUE(taken[1].SharesBufferWith(fed[0]));
+  EXPECT_FALSE(fetched[0].SharesBufferWith(taken[2]));
+}
+
+TEST(StepValuesTest, WhatWasFetchedIsTakenAsAWhole) {
+  const Request request =
+      MakeRequest(std::tuple{Fetch<float>("y:0"), Fetch<float>("z:0")});
+  const int slots[] = {0, 1};
+  const char last_uses[] = {true, true};
+  std::vector<Tensor> fetched = {Tensor(2.0f), Tensor(3.0f)};
+  const std::vector<Tensor> fed;
+
+  EXPECT_EQ(StepValues(&request, slots, &fed, &fetched).Take(0, 2).size(), 2);
+  EXPECT_EQ(fetched.size(), 2) << "a hook takes nothing away";
+  EXPECT_EQ(
+      StepValues(&request, slots, &fed, &fetched, last_uses).Take(0, 2).size(),
+      2);
+  EXPECT_THAT(fetched, testing::IsEmpty());
 }
 
 }  // namespace

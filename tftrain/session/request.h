@@ -40,13 +40,22 @@ using RequestPtr = std::shared_ptr<const Request>;
 // The values one request got, in the order of its fetches. A view: valid until
 // the step that made it is over, so copy what is to be kept (copying a Tensor
 // shares its buffer).
+// Confined: use from one thread.
 class StepValues {
  public:
   StepValues() = default;
+  // `slots` tells for each fetch its place in `fetched`, or -1 - its place in
+  // `fed`. `last_uses`, unless null, tells for each fetch whether no later one
+  // has the same place, so that the value may be taken away.
   StepValues(const Request* request, const int* slots,
-             const std::vector<tensorflow::Tensor>* fetched,
-             const std::vector<tensorflow::Tensor>* fed)
-      : request_(request), slots_(slots), fetched_(fetched), fed_(fed) {}
+             const std::vector<tensorflow::Tensor>* fed,
+             std::vector<tensorflow::Tensor>* fetched,
+             const char* last_uses = nullptr)
+      : request_(request),
+        slots_(slots),
+        fed_(fed),
+        fetched_(fetched),
+        last_uses_(last_uses) {}
 
   size_t size() const {
     return request_ == nullptr ? 0 : request_->fetches.size();
@@ -59,11 +68,41 @@ class StepValues {
   }
   const std::string& name(size_t i) const { return request_->fetches[i]; }
 
+  // The `count` values from number `first` on, for good; all are taken in
+  // order, each once.
+  std::vector<tensorflow::Tensor> Take(size_t first, size_t count) const {
+    std::vector<tensorflow::Tensor> taken;
+    if (last_uses_ != nullptr && IsAllThatWasFetched(first, count)) {
+      taken.swap(*fetched_);
+      return taken;
+    }
+    taken.reserve(count);
+    for (size_t i = first; i < first + count; ++i) {
+      if (last_uses_ == nullptr || !last_uses_[i]) {
+        taken.push_back((*this)[i]);
+      } else {
+        taken.push_back(std::move((*fetched_)[static_cast<size_t>(slots_[i])]));
+      }
+    }
+    return taken;
+  }
+
  private:
   const Request* request_ = nullptr;
   const int* slots_ = nullptr;
-  const std::vector<tensorflow::Tensor>* fetched_ = nullptr;
   const std::vector<tensorflow::Tensor>* fed_ = nullptr;
+  std::vector<tensorflow::Tensor>* fetched_ = nullptr;
+  const char* last_uses_ = nullptr;
+
+  bool IsAllThatWasFetched(size_t first, size_t count) const {
+    if (first != 0 || count != size() || count != fetched_->size()) {
+      return false;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (slots_[i] != static_cast<int>(i)) return false;
+    }
+    return true;
+  }
 };
 
 }  // namespace tftrain

@@ -186,7 +186,7 @@ absl::Status Session::RunRequest(const RequestPtr& request,
   internal::StepBuffers buffers;
   const StepPart part{&request, feeds};
   TF_RETURN_IF_ERROR(RunParts({part}, options, metadata, &buffers));
-  return receive(buffers.Values(0));
+  return receive(buffers.CallerValues());
 }
 
 }  // namespace tftrain

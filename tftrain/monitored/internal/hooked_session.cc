@@ -24,6 +24,10 @@ namespace {
 constexpr size_t kMaxCallers = 16;
 constexpr size_t kMaxUndeclared = 8;
 
+// In place of a hook's part in a step: it asked for nothing; it was left out.
+constexpr int kNone = -1;
+constexpr int kWaits = -2;
+
 // Calls `callback` for each hook until one returns an error or throws, which
 // is then told with the hook's name.
 template <typename Callback>
@@ -78,6 +82,7 @@ HookedSession::HookedSession(Session* session,
       measure_(measure),
       steps_(hooks->size()) {
   parts_.reserve(hooks_.size() + 1);
+  asking_.reserve(hooks_.size());
   for (size_t i = 0; i < hooks_.size(); ++i) {
     for (const SessionRunArgs& args : hooks_[i].declared) {
       steps_[i].known.push_back(
@@ -116,7 +121,7 @@ absl::Status HookedSession::Run(
     stop_requested_.store(true, std::memory_order_release);
   }
   TF_RETURN_IF_ERROR(status);
-  return receive(buffers_->Values(0));
+  return receive(buffers_->CallerValues());
 }
 
 absl::Status HookedSession::PlanAhead(const RequestPtr& request) {
@@ -139,12 +144,12 @@ absl::Status HookedSession::RunStep(const RequestPtr& request,
 
   // Hooks may ask for options; they are merged into a copy.
   std::optional<tensorflow::RunOptions> merged;
-  for (const HookStep& step : steps_) {
-    if (step.part < 0 || !step.args.options().has_value()) continue;
+  for (const HookStep* step : asking_) {
+    if (!step->args.options().has_value()) continue;
     if (!merged.has_value()) {
       merged = options != nullptr ? *options : tensorflow::RunOptions();
     }
-    MergeRunOptions(*step.args.options(), &*merged);
+    MergeRunOptions(*step->args.options(), &*merged);
   }
   std::optional<tensorflow::RunMetadata> own_metadata;
   if (merged.has_value()) {
@@ -162,11 +167,12 @@ absl::Status HookedSession::RunStep(const RequestPtr& request,
 
 absl::Status HookedSession::BeforeRun(const RequestPtr& request,
                                       SessionRunContext& context) {
+  for (HookStep* step : asking_) step->part = kNone;
+  asking_.clear();
+  for (HookStep* step : waiting_) step->part = kNone;
+  waiting_.clear();
   return CallEach(hooks_, "BeforeRun", [&](size_t i) -> absl::Status {
     HookStep& step = steps_[i];
-    step.request = nullptr;
-    step.part = -1;
-    step.waits = false;
     absl::Duration took;
     absl::StatusOr<SessionRunArgs> args = [&] {
       const Stopwatch watch(measure_ ? &took : nullptr);
@@ -177,49 +183,54 @@ absl::Status HookedSession::BeforeRun(const RequestPtr& request,
       step.before_run = took;
     }
     if (!args.ok()) return args.status();
-    step.args = *std::move(args);
-    if (step.args.empty()) return absl::OkStatus();
-    HookRequest& known = Know(i, step.args.request());
-    step.waits =
-        !known.guard.Allows(request) && hooks_[i].hook->waits_for_input();
-    if (!step.waits) {
-      step.request = &known.request;
-    } else if (!step.warned) {
-      LOG(WARNING) << hooks_[i].name << " waits for a step that feeds or reads "
-                   << absl::StrJoin(known.guard.inputs(), ", ")
-                   << ", as earlier steps did";
-      step.warned = true;
-    }
+    if (!args->empty()) Admit(i, *std::move(args), request);
     return absl::OkStatus();
   });
+}
+
+void HookedSession::Admit(size_t hook, SessionRunArgs args,
+                          const RequestPtr& caller) {
+  HookStep& step = steps_[hook];
+  HookRequest& known = Know(hook, args.request());
+  step.args = std::move(args);
+  step.request = &known.request;
+  if (known.guard.Allows(caller) || !hooks_[hook].hook->waits_for_input()) {
+    asking_.push_back(&step);
+    return;
+  }
+  step.part = kWaits;
+  waiting_.push_back(&step);
+  if (step.warned) return;
+  LOG(WARNING) << hooks_[hook].name << " waits for a step that feeds or reads "
+               << absl::StrJoin(known.guard.inputs(), ", ")
+               << ", as earlier steps did";
+  step.warned = true;
 }
 
 void HookedSession::ChooseParts(const RequestPtr& request,
                                 absl::Span<const FeedValue> feeds) {
   parts_.clear();
   parts_.push_back({&request, feeds});
-  for (HookStep& step : steps_) {
-    if (step.request == nullptr) continue;
-    step.part = static_cast<int>(parts_.size());
-    parts_.push_back({step.request, step.args.feeds()});
+  buffers_ = asking_.empty() ? &idle_buffers_ : &due_buffers_;
+  if (asking_.empty() || JoinSharedStep(SharedStepOf(request), feeds)) return;
+  for (HookStep* step : asking_) {
+    step->part = static_cast<int>(parts_.size());
+    parts_.push_back({step->request, step->args.feeds()});
   }
-  buffers_ = parts_.size() == 1 ? &idle_buffers_ : &due_buffers_;
-  if (parts_.size() > 1) JoinSharedStep(SharedStepOf(request), feeds);
 }
 
-void HookedSession::JoinSharedStep(const SharedStep& shared,
+bool HookedSession::JoinSharedStep(const SharedStep& shared,
                                    absl::Span<const FeedValue> feeds) {
-  const auto joined = [&](const HookStep& step) {
-    return step.request == nullptr || shared.PartOf(*step.request) > 0;
-  };
-  if (!std::all_of(steps_.begin(), steps_.end(), joined)) return;
+  for (HookStep* step : asking_) {
+    step->part = shared.PartOf(*step->request);
+    if (step->part < 0) return false;
+  }
   parts_ = shared.parts();
   parts_[0].feeds = feeds;
-  for (HookStep& step : steps_) {
-    if (step.request == nullptr) continue;
-    step.part = shared.PartOf(*step.request);
-    parts_[static_cast<size_t>(step.part)].wanted = true;
+  for (const HookStep* step : asking_) {
+    parts_[static_cast<size_t>(step->part)].wanted = true;
   }
+  return true;
 }
 
 absl::Status HookedSession::AfterRun(SessionRunContext& context,
@@ -228,7 +239,7 @@ absl::Status HookedSession::AfterRun(SessionRunContext& context,
   absl::Status status =
       CallEach(hooks_, "AfterRun", [&](size_t i) -> absl::Status {
         const HookStep& step = steps_[i];
-        if (step.waits) return absl::OkStatus();
+        if (step.part == kWaits) return absl::OkStatus();
         const SessionRunValues values(
             step.part < 0 ? StepValues()
                           : buffers_->Values(static_cast<size_t>(step.part)),

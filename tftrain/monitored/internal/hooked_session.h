@@ -81,10 +81,9 @@ class HookedSession {
   // One hook's part in the step that runs, and what is kept between steps.
   struct HookStep {
     SessionRunArgs args;
-    const RequestPtr* request = nullptr;  // null when it asked for nothing
-    int part = -1;                        // of the step; -1 as for `request`
-    bool waits = false;                   // left out of this step
-    absl::Duration before_run;            // when it is measured
+    const RequestPtr* request = nullptr;
+    int part = -1;              // of the step; negative when it has none
+    absl::Duration before_run;  // when it is measured
 
     std::deque<HookRequest> known;  // the declared ones come first
     bool warned = false;            // that it waits
@@ -100,10 +99,13 @@ class HookedSession {
                         const tensorflow::RunOptions* options,
                         const tensorflow::RunMetadata* metadata);
 
+  // Takes what a hook asked for into the step, or leaves the hook out of it.
+  void Admit(size_t hook, SessionRunArgs args, const RequestPtr& caller);
+
   // Lays out who gets which part of the step, in `parts_`.
   void ChooseParts(const RequestPtr& request,
                    absl::Span<const FeedValue> feeds);
-  void JoinSharedStep(const SharedStep& shared,
+  bool JoinSharedStep(const SharedStep& shared,
                       absl::Span<const FeedValue> feeds);
 
   HookRequest& Know(size_t hook, const RequestPtr& request);
@@ -116,6 +118,8 @@ class HookedSession {
 
   // Of the step that runs; kept so that idle steps allocate nothing.
   std::vector<HookStep> steps_;
+  std::vector<HookStep*> asking_;
+  std::vector<HookStep*> waiting_;
   std::vector<StepPart> parts_;
   StepBuffers idle_buffers_;
   StepBuffers due_buffers_;

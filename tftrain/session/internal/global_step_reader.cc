@@ -13,36 +13,39 @@ GlobalStepReader::GlobalStepReader(const Variable& step,
                                    std::shared_ptr<Engine> engine)
     : value_name_(step.value().name()), engine_(std::move(engine)) {
   const tensorflow::Node* handle = step.handle().node();
-  is_direct_ = engine_->is_local() &&
-               handle->type_string() == "VarHandleOp" &&
-               tensorflow::TryGetNodeAttr(handle->attrs(), "container",
-                                          &container_) &&
-               tensorflow::TryGetNodeAttr(handle->attrs(), "shared_name",
-                                          &shared_name_);
+  is_direct_ =
+      engine_->is_local() && handle->type_string() == "VarHandleOp" &&
+      tensorflow::TryGetNodeAttr(handle->attrs(), "container", &container_) &&
+      tensorflow::TryGetNodeAttr(handle->attrs(), "shared_name", &shared_name_);
 }
 
-void GlobalStepReader::Bind() {
-  variable_.reset();
+tensorflow::Var* GlobalStepReader::Bind() {
+  MutexLock lock(mu_);
+  // Another thread may have found it meanwhile.
+  tensorflow::Var* bound = variable_.load(std::memory_order_acquire);
+  if (bound != nullptr && !bound->RefCountIsOne()) return bound;
   for (tensorflow::Device* device : engine_->devices()->ListDevices()) {
     tensorflow::ResourceMgr* resources = device->resource_manager();
     tensorflow::Var* found = nullptr;
     const std::string& container =
         container_.empty() ? resources->default_container() : container_;
     if (resources->Lookup(container, shared_name_, &found).ok()) {
-      variable_.reset(found);
-      return;
+      held_.emplace_back(found);
+      variable_.store(found, std::memory_order_release);
+      return found;
     }
   }
+  return nullptr;
 }
 
 std::optional<int64_t> GlobalStepReader::Read() {
-  MutexLock lock(mu_);
+  tensorflow::Var* variable = variable_.load(std::memory_order_acquire);
   // A variable that nobody else holds is one the runtime has destroyed.
-  if (variable_ == nullptr || variable_->RefCountIsOne()) Bind();
-  if (variable_ == nullptr) return std::nullopt;
-  tensorflow::tf_shared_lock variable_lock(*variable_->mu());
-  const tensorflow::Tensor& value = *variable_->tensor();
-  if (!variable_->is_initialized || value.NumElements() != 1) {
+  if (variable == nullptr || variable->RefCountIsOne()) variable = Bind();
+  if (variable == nullptr) return std::nullopt;
+  tensorflow::tf_shared_lock variable_lock(*variable->mu());
+  const tensorflow::Tensor& value = *variable->tensor();
+  if (!variable->is_initialized || value.NumElements() != 1) {
     return std::nullopt;
   }
   if (value.dtype() == tensorflow::DT_INT64) {

@@ -4,10 +4,12 @@
 #ifndef TFTRAIN_SESSION_INTERNAL_GLOBAL_STEP_READER_H_
 #define TFTRAIN_SESSION_INTERNAL_GLOBAL_STEP_READER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "tensorflow/core/framework/resource_var.h"
@@ -36,7 +38,8 @@ class GlobalStepReader {
   std::optional<int64_t> Read();
 
  private:
-  void Bind() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Finds the variable, and again after it was destroyed.
+  tensorflow::Var* Bind();
 
   const std::string value_name_;
   const std::shared_ptr<Engine> engine_;
@@ -44,9 +47,12 @@ class GlobalStepReader {
   std::string container_;
   std::string shared_name_;
 
-  // Found by a read, and again by one after the variable was destroyed.
+  // The last one of `held_`, which keeps former ones for threads that still
+  // read them. Variables are destroyed once in a lifetime, if at all.
+  std::atomic<tensorflow::Var*> variable_{nullptr};
   Mutex mu_;
-  tensorflow::core::RefCountPtr<tensorflow::Var> variable_ ABSL_GUARDED_BY(mu_);
+  std::vector<tensorflow::core::RefCountPtr<tensorflow::Var>> held_
+      ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace tftrain::internal

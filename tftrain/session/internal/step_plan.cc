@@ -83,13 +83,20 @@ absl::Status FedTwice(const std::string& name, bool by_caller) {
 
 }  // namespace
 
-StepValues StepBuffers::Values(size_t index) const {
-  return plan == nullptr ? StepValues() : plan->Values(index, *this);
+StepValues StepBuffers::Values(size_t index) {
+  return plan == nullptr ? StepValues()
+                         : plan->Values(index, this, /*may_take=*/false);
+}
+
+StepValues StepBuffers::CallerValues() {
+  return plan == nullptr ? StepValues()
+                         : plan->Values(0, this, /*may_take=*/true);
 }
 
 void StepBuffers::Release() {
   for (Tensor& tensor : fetched) tensor = NoValue();
   for (Tensor& tensor : fed) tensor = NoValue();
+  is_released = true;
 }
 
 absl::StatusOr<std::shared_ptr<const StepPlan>> StepPlan::Make(
@@ -161,9 +168,15 @@ absl::Status StepPlan::AddFetches(const Graph& graph) {
                           static_cast<int>(fetch_names_.size()));
       if (is_new) {
         may_be_reference_.push_back(MayShareReference(tensor));
+        any_may_be_reference_ |= may_be_reference_.back();
         fetch_names_.push_back(tensor.name());
       }
       slots.push_back(slot->second);
+    }
+    std::vector<char>& last_uses = last_uses_.emplace_back(slots.size());
+    std::set<int> used;
+    for (size_t i = slots.size(); i-- > 0;) {
+      last_uses[i] = slots[i] >= 0 && used.insert(slots[i]).second;
     }
     for (const std::string& target : request->targets) {
       TF_ASSIGN_OR_RETURN(const Node* node, graph.FindOperation(target));
@@ -226,7 +239,10 @@ absl::Status StepPlan::Run(absl::Span<const StepPart> parts,
                            tensorflow::RunMetadata* metadata,
                            StepBuffers* buffers) const {
   TF_RETURN_IF_ERROR(TakeFeeds(parts, buffers));
-  buffers->fetched.assign(fetch_names_.size(), NoValue());
+  if (!buffers->is_released || buffers->fetched.size() != fetch_names_.size()) {
+    buffers->fetched.assign(fetch_names_.size(), NoValue());
+  }
+  buffers->is_released = false;
   if (metadata != nullptr) metadata->Clear();
   absl::Status status;
   if (fetch_names_.empty() && target_names_.empty()) return status;
@@ -279,7 +295,8 @@ absl::Status StepPlan::FinishFetches(absl::Span<const StepPart> parts,
             "\" has no value: it lies on a branch that "
             "this step did not take; fetch what joins the branches"));
       }
-      if (may_be_reference_[i] && !value.RefCountIsOne()) {
+      if (any_may_be_reference_ && may_be_reference_[i] &&
+          !value.RefCountIsOne()) {
         value = tensorflow::tensor::DeepCopy(value);
       }
     }

@@ -31,9 +31,13 @@ struct StepBuffers {
   std::shared_ptr<const StepPlan> plan;  // of the last step
   std::vector<tensorflow::Tensor> fed;
   std::vector<tensorflow::Tensor> fetched;
+  bool is_released = false;
 
   // What the part at `index` of the last step was given.
-  StepValues Values(size_t index) const;
+  StepValues Values(size_t index);
+  // The same for the caller, who is the last to look at the values and may take
+  // them away.
+  StepValues CallerValues();
   // Lets go of the values, so that variables read need no copy when they are
   // updated next.
   void Release();
@@ -79,9 +83,10 @@ class StepPlan {
                    tensorflow::RunMetadata* metadata,
                    StepBuffers* buffers) const;
 
-  StepValues Values(size_t part, const StepBuffers& buffers) const {
-    return StepValues(requests_[part].get(), slots_[part].data(),
-                      &buffers.fetched, &buffers.fed);
+  StepValues Values(size_t part, StepBuffers* buffers, bool may_take) const {
+    return StepValues(requests_[part].get(), slots_[part].data(), &buffers->fed,
+                      &buffers->fetched,
+                      may_take ? last_uses_[part].data() : nullptr);
   }
 
  private:
@@ -118,8 +123,12 @@ class StepPlan {
   // For each request, for each of its fetches: the index of a fetched tensor,
   // or -1 - the index of a fed one.
   std::vector<std::vector<int>> slots_;
-  // For each fetched tensor, whether it may be the buffer of a reference
+  // As `slots_`: whether it is fetched, and no later fetch of the request has
+  // the same place.
+  std::vector<std::vector<char>> last_uses_;
+  // Whether a fetched tensor, any and each, may be the buffer of a reference
   // variable; those that are get copied, as the next step may write into them.
+  bool any_may_be_reference_ = false;
   std::vector<bool> may_be_reference_;
 
   bool has_callable_ = false;

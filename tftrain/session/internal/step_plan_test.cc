@@ -74,17 +74,17 @@ TEST_F(StepPlanTest, EachPartGetsItsOwnValues) {
                            nullptr, nullptr, &buffers),
               IsOk());
 
-  const StepValues of_caller = (*plan)->Values(0, buffers);
+  const StepValues of_caller = (*plan)->Values(0, &buffers, false);
   ASSERT_EQ(of_caller.size(), 2);
   EXPECT_EQ(Number(of_caller[0]), 30.0f);
   EXPECT_EQ(Number(of_caller[1]), 20.0f);
-  const StepValues of_hook = (*plan)->Values(1, buffers);
+  const StepValues of_hook = (*plan)->Values(1, &buffers, false);
   ASSERT_EQ(of_hook.size(), 3);
   EXPECT_EQ(Number(of_hook[0]), 20.0f);
   EXPECT_EQ(Number(of_hook[1]), 10.0f);
   EXPECT_TRUE(of_hook[0].SharesBufferWith(of_hook[2]));
   EXPECT_TRUE(of_hook[0].SharesBufferWith(of_caller[1]));
-  EXPECT_EQ((*plan)->Values(2, buffers).size(), 0);
+  EXPECT_EQ((*plan)->Values(2, &buffers, false).size(), 0);
 }
 
 TEST_F(StepPlanTest, MatchesTheSameRequestsOnly) {
@@ -146,8 +146,8 @@ TEST_F(StepPlanTest, PartsMayFeedDifferentTensors) {
       (*plan)->Run({{&caller, x}, {&hook, z}}, nullptr, nullptr, &buffers),
       IsOk());
 
-  EXPECT_EQ(Number((*plan)->Values(0, buffers)[0]), 2.0f);
-  EXPECT_EQ(Number((*plan)->Values(1, buffers)[0]), 5.0f);
+  EXPECT_EQ(Number((*plan)->Values(0, &buffers, false)[0]), 2.0f);
+  EXPECT_EQ(Number((*plan)->Values(1, &buffers, false)[0]), 5.0f);
 }
 
 TEST_F(StepPlanTest, WrongNumberOfValuesIsInvalid) {
@@ -175,9 +175,9 @@ TEST_F(StepPlanTest, BuffersServeStepAfterStep) {
     const FeedValue x[] = {i};
     ASSERT_THAT((*large)->Run({{&both, x}}, nullptr, nullptr, &buffers),
                 IsOk());
-    EXPECT_EQ(Number((*large)->Values(0, buffers)[1]), 3 * i);
+    EXPECT_EQ(Number((*large)->Values(0, &buffers, false)[1]), 3 * i);
     ASSERT_THAT((*small)->Run({{&y, x}}, nullptr, nullptr, &buffers), IsOk());
-    EXPECT_EQ(Number((*small)->Values(0, buffers)[0]), 2 * i);
+    EXPECT_EQ(Number((*small)->Values(0, &buffers, false)[0]), 2 * i);
   }
 }
 
