@@ -325,9 +325,15 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
 // Writes the files of a checkpoint under the temporary `prefix`.
 absl::Status Saver::Impl::Write(Session& session, const std::string& prefix) {
   constexpr auto kTooLarge = absl::StatusCode::kResourceExhausted;
+  std::optional<StepHold> hold(session);
+  if (!hold->complete()) {
+    LOG(WARNING) << "Saving while another thread's step runs on; the "
+                    "checkpoint may hold half of it";
+  }
   if (session.is_local() && save_graph_->saved) {
     TF_ASSIGN_OR_RETURN(const std::vector<Tensor> values,
                         FetchValues(session, *save_graph_->saved));
+    hold.reset();
     return AsFileError(WriteBundle(prefix, *save_graph_->saved, values),
                        kTooLarge);
   }
@@ -412,6 +418,7 @@ absl::Status Saver::Impl::RunRestore(Session& session,
 
 absl::Status Saver::Impl::RunRestoreOps(Session& session, RestorePart part,
                                         const Feeds& feeds) {
+  const StepHold hold(session);
   if (part == RestorePart::kAll || !restores_iterators()) {
     return session.Run(Target(def_.restore_op_name()), feeds);
   }

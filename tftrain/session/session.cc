@@ -14,6 +14,7 @@
 #include "tftrain/session/internal/engine.h"
 #include "tftrain/session/internal/global_step_reader.h"
 #include "tftrain/session/internal/plan_cache.h"
+#include "tftrain/session/internal/step_gate.h"
 #include "tftrain/session/internal/step_plan.h"
 
 namespace tftrain {
@@ -60,6 +61,7 @@ Session::Session(GraphPtr graph, const Options& options,
     : graph_(std::move(graph)),
       options_(options),
       engine_(std::move(engine)),
+      gate_(std::make_unique<internal::StepGate>()),
       plans_(std::make_unique<internal::PlanCache>(options.max_plans)) {}
 
 Session::~Session() { Close().IgnoreError(); }
@@ -175,6 +177,8 @@ absl::Status Session::RunParts(absl::Span<const StepPart> parts,
     buffers->plan.reset();
     TF_ASSIGN_OR_RETURN(buffers->plan, FindOrMakePlan(parts));
   }
+  const internal::GatePass pass(buffers->plan->changes_variables() ? gate_.get()
+                                                                   : nullptr);
   return buffers->plan->Run(parts, options, metadata, buffers);
 }
 
@@ -188,5 +192,10 @@ absl::Status Session::RunRequest(const RequestPtr& request,
   TF_RETURN_IF_ERROR(RunParts({part}, options, metadata, &buffers));
   return receive(buffers.CallerValues());
 }
+
+StepHold::StepHold(Session& session, absl::Duration patience)
+    : gate_(*session.gate_), complete_(gate_.Close(patience)) {}
+
+StepHold::~StepHold() { gate_.Open(); }
 
 }  // namespace tftrain

@@ -17,6 +17,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tensorflow/core/public/session.h"
@@ -30,6 +31,7 @@ namespace internal {
 class Engine;
 class GlobalStepReader;
 class PlanCache;
+class StepGate;
 class StepPlan;
 struct StepBuffers;
 
@@ -143,6 +145,8 @@ class Session : public Runnable {
   absl::Status PlanRequest(const RequestPtr& request) override;
 
  private:
+  friend class StepHold;
+
   Session(GraphPtr graph, const Options& options,
           std::shared_ptr<internal::Engine> engine);
 
@@ -154,6 +158,7 @@ class Session : public Runnable {
   const Options options_;
   const std::shared_ptr<internal::Engine> engine_;
   std::unique_ptr<internal::GlobalStepReader> global_step_;
+  const std::unique_ptr<internal::StepGate> gate_;
 
   std::atomic<bool> closed_{false};
   std::atomic<int64_t> plans_made_{0};
@@ -161,6 +166,36 @@ class Session : public Runnable {
   Mutex mu_;
   std::unique_ptr<internal::PlanCache> plans_ ABSL_GUARDED_BY(mu_);
   std::unordered_map<std::string, RequestPtr> interned_ ABSL_GUARDED_BY(mu_);
+};
+
+// Keeps the variables of a session as they are while it lives: steps of other
+// threads that may change variables or tables wait. Those that only fill or
+// read queues and iterators do not, so that what feeds a step goes on. The
+// thread that holds may step itself, and may hold again. Saver::Save() and
+// Saver::Restore() hold while they look at the variables, so that a checkpoint
+// is the state between two steps.
+//
+// Works for steps of this object's session only: other processes on the same
+// server, and steps through Session::engine(), are not seen.
+//
+// Confined: use from one thread.
+class StepHold {
+ public:
+  // Waits for the steps that run, but not longer than `patience`, since one of
+  // them may wait for this thread.
+  explicit StepHold(Session& session,
+                    absl::Duration patience = absl::Seconds(10));
+  ~StepHold();
+  StepHold(const StepHold&) = delete;
+  StepHold& operator=(const StepHold&) = delete;
+
+  // Whether all steps were over in time. Those that were not may still change
+  // variables.
+  bool complete() const { return complete_; }
+
+ private:
+  internal::StepGate& gate_;
+  const bool complete_;
 };
 
 }  // namespace tftrain

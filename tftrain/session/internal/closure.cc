@@ -76,4 +76,19 @@ bool ChangesNothing(const Node* node) {
          kReads->count(node->type_string()) > 0;
 }
 
+bool ChangesVariables(const Node* node) {
+  const std::string& type = node->type_string();
+  for (int i = 0; i < node->num_inputs(); ++i) {
+    if (tensorflow::IsRefType(node->input_type(i))) {
+      return type != "IsVariableInitialized";
+    }
+    if (node->input_type(i) == tensorflow::DT_RESOURCE) {
+      return !ChangesNothing(node) && !absl::StartsWith(type, "Queue") &&
+             !absl::StartsWith(type, "Iterator") &&
+             !absl::StartsWith(type, "Reader");
+    }
+  }
+  return false;
+}
+
 }  // namespace tftrain::internal

@@ -44,6 +44,10 @@ bool ConsumesInput(const tensorflow::Node* node);
 // without being asked costs time and nothing else.
 bool ChangesNothing(const tensorflow::Node* node);
 
+// Whether a run of `node` may change a variable or a table. Queues and
+// iterators have locks of their own, and may block.
+bool ChangesVariables(const tensorflow::Node* node);
+
 }  // namespace tftrain::internal
 
 #endif  // TFTRAIN_SESSION_INTERNAL_CLOSURE_H_

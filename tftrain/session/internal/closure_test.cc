@@ -106,6 +106,10 @@ TEST_F(ClosureTest, KnowsWhatARunLeavesBehind) {
   EXPECT_FALSE(ChangesNothing(Find("noise"))) << "it has a seed that moves on";
   EXPECT_FALSE(ChangesNothing(Find("check"))) << "it is made to fail";
   EXPECT_FALSE(ChangesNothing(Find("next")));
+  EXPECT_TRUE(ChangesVariables(Find(w.initializer().node()->name())));
+  EXPECT_FALSE(ChangesVariables(w.value().node()));
+  EXPECT_FALSE(ChangesVariables(Find("next")));
+  EXPECT_FALSE(ChangesVariables(Find("half")));
   EXPECT_TRUE(ConsumesInput(Find("next")));
   EXPECT_FALSE(ConsumesInput(Find("size")));
   EXPECT_TRUE(NeedsFeed(Find("x")));

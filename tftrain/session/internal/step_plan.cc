@@ -3,6 +3,7 @@
 
 #include "tftrain/session/internal/step_plan.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <unordered_set>
@@ -14,6 +15,7 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
+#include "tftrain/session/internal/closure.h"
 
 namespace tftrain::internal {
 namespace {
@@ -109,6 +111,7 @@ absl::StatusOr<std::shared_ptr<const StepPlan>> StepPlan::Make(
   plan->thread_mode_ = thread_mode;
   TF_RETURN_IF_ERROR(plan->AddFeeds(*graph));
   TF_RETURN_IF_ERROR(plan->AddFetches(*graph));
+  plan->FindChanges(*graph);
   TF_RETURN_IF_ERROR(plan->MakeCallable());
   return plan;
 }
@@ -184,6 +187,17 @@ absl::Status StepPlan::AddFetches(const Graph& graph) {
     }
   }
   return absl::OkStatus();
+}
+
+void StepPlan::FindChanges(const Graph& graph) {
+  Request all;
+  all.fetches = fetch_names_;
+  all.targets = target_names_;
+  std::vector<std::string> feeds;
+  for (const FeedSlot& feed : feeds_) feeds.push_back(feed.name);
+  const Closure runs(graph, all, feeds);
+  changes_variables_ =
+      std::any_of(runs.nodes().begin(), runs.nodes().end(), ChangesVariables);
 }
 
 absl::Status StepPlan::MakeCallable() {

@@ -68,6 +68,8 @@ class StepPlan {
 
   const std::vector<RequestPtr>& requests() const { return requests_; }
   const Engine& engine() const { return *engine_; }
+  // Whether the step may change a variable.
+  bool changes_variables() const { return changes_variables_; }
   bool Matches(absl::Span<const StepPart> parts) const {
     if (parts.size() != requests_.size()) return false;
     for (size_t i = 0; i < parts.size(); ++i) {
@@ -103,6 +105,7 @@ class StepPlan {
 
   absl::Status AddFeeds(const Graph& graph);
   absl::Status AddFetches(const Graph& graph);
+  void FindChanges(const Graph& graph);
   absl::Status MakeCallable();
   absl::Status TakeFeeds(absl::Span<const StepPart> parts,
                          StepBuffers* buffers) const;
@@ -131,6 +134,7 @@ class StepPlan {
   bool any_may_be_reference_ = false;
   std::vector<bool> may_be_reference_;
 
+  bool changes_variables_ = false;
   bool has_callable_ = false;
   tensorflow::Session::CallableHandle callable_ = 0;
 };

@@ -1,0 +1,107 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Saving and restoring while other threads step: a checkpoint is the state
+// between two steps. In the model every variable holds the number of the step,
+// so that a mixture shows.
+
+#include <atomic>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tftrain/checkpoint/saver_test_model.h"
+#include "tftrain/testing/matchers.h"
+#include "tftrain/testing/temp_dir.h"
+
+namespace tftrain {
+namespace {
+
+std::vector<std::string> ManyNames() {
+  std::vector<std::string> names;
+  for (int i = 0; i < 24; ++i) names.push_back(absl::StrCat("w", i));
+  return names;
+}
+
+class SaverThreadsTest : public testing::Test {
+ protected:
+  SaverThreadsTest() {
+    trainer_.Set(0);
+    stepper_ = std::thread([this] {
+      for (int64_t step = 1; !done_; ++step) {
+        trainer_.Set(step);
+        steps_ = step;
+      }
+    });
+  }
+  ~SaverThreadsTest() override {
+    done_ = true;
+    stepper_.join();
+  }
+
+  // Lets the other thread get on.
+  void AwaitAStep() {
+    const int64_t before = steps_;
+    while (steps_ == before) std::this_thread::yield();
+  }
+
+  const TempDir dir_;
+  UnsyncedFileOps file_ops_;
+  Program trainer_{Saver::Options(), ManyNames()};
+  std::atomic<int64_t> steps_ = 0;
+  std::atomic<bool> done_ = false;
+  std::thread stepper_;
+};
+
+TEST_F(SaverThreadsTest, ACheckpointIsOneMomentInTime) {
+  Program reader(Saver::Options(), ManyNames());
+  std::set<std::string> states;
+  for (int i = 0; i < 25; ++i) {
+    AwaitAStep();
+    const auto prefix =
+        trainer_.saver().Save(trainer_.session(), dir_ / "model.ckpt");
+    ASSERT_THAT(prefix, IsOk());
+
+    const std::string state = reader.StateOf(*prefix);
+    int64_t step = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(state, &step)) << "a mixture: " << state;
+    states.insert(state);
+  }
+  EXPECT_GT(states.size(), 12u) << "the other thread did not step";
+}
+
+TEST_F(SaverThreadsTest, ARestoreIsOneMomentInTime) {
+  const auto prefix =
+      trainer_.saver().Save(trainer_.session(), dir_ / "model.ckpt");
+  ASSERT_THAT(prefix, IsOk());
+  for (int i = 0; i < 60; ++i) {
+    AwaitAStep();
+    ASSERT_THAT(trainer_.saver().Restore(trainer_.session(), *prefix), IsOk());
+
+    const StepHold hold(trainer_.session());
+    ASSERT_TRUE(hold.complete());
+    const std::string state = trainer_.State();
+    int64_t step = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(state, &step)) << "a mixture: " << state;
+  }
+}
+
+TEST_F(SaverThreadsTest, WhoHoldsMaySave) {
+  const StepHold hold(trainer_.session());
+  const std::string before = trainer_.State();
+  const auto prefix =
+      trainer_.saver().Save(trainer_.session(), dir_ / "model.ckpt");
+
+  ASSERT_THAT(prefix, IsOk());
+  EXPECT_EQ(trainer_.State(), before);
+  Program reader(Saver::Options(), ManyNames());
+  EXPECT_EQ(reader.StateOf(*prefix), before);
+}
+
+}  // namespace
+}  // namespace tftrain
