@@ -340,9 +340,11 @@ void ClosedOnce(ExpectedTrace& python) {
 
 std::vector<Scenario> Scenarios() {
   return {
-      // Order of the calls. SMS-03, SMS-07, SMS-17
-      {"plain_three_steps",
-       [](Trace& t) { Live(t, {"linear", TwoHooks(t), RunTimes(3)}); }},
+      // Order of the calls.
+      {"plain_three_steps",  // SMS-03, SMS-07, SMS-17
+       [](Trace& t) {
+         Live(t, {"linear", TwoHooks(t), RunTimes(3)});
+       }},
       {"plain_three_steps_with_feeds",
        [](Trace& t) { Live(t, {"placeholder", TwoHooks(t), RunTimes(3)}); }},
       {"hook_requests_stop_at_second_run",
@@ -360,27 +362,27 @@ std::vector<Scenario> Scenarios() {
       {"input_ends",  // QRN-15
        [](Trace& t) { Live(t, {"adam_queue", TwoHooks(t), RunUntilStop}); }},
 
-      // Errors of the body. SMS-13, SMS-14, SMS-16
-      {"body_raises_out_of_range",
+      // Errors of the body.
+      {"body_raises_out_of_range",  // SMS-14, HOOK-08
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t),
                   RunThenReturn(EndOfInputError("injected"))});
        }},
-      {"body_raises_stop_iteration",
+      {"body_raises_stop_iteration",  // SMS-14, SMS-32
        [](Trace& t) {
          Live(t,
               {"linear", TwoHooks(t), RunThenReturn(StopIterationError())});
        }},
-      {"body_raises_value_error",
+      {"body_raises_value_error",  // SMS-16
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), RunThenReturn(Injected())});
        }},
-      {"body_raises_aborted",
+      {"body_raises_aborted",  // SMS-13
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t),
                   RunThenReturn(absl::AbortedError("injected"))});
        }},
-      {"unknown_fetch",
+      {"unknown_fetch",  // HOOK-08
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [](Body& body) {
                     return body.Note(
@@ -388,24 +390,24 @@ std::vector<Scenario> Scenarios() {
                   }});
        }},
 
-      // Errors of hooks. SMS-27, SMS-28, HOOK-07, HOOK-08, HOOK-09
-      {"begin_raises",
+      // Errors of hooks.
+      {"begin_raises",  // SMS-28
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t, Failing("begin")), RunTimes(1)});
        }},
-      {"second_begin_raises",
+      {"second_begin_raises",  // SMS-28
        [](Trace& t) {
          Live(t,
               {"linear", {Hook(t, "A"), Hook(t, "B", Failing("begin"))},
                RunTimes(1)});
        }},
-      {"after_create_session_raises",
+      {"after_create_session_raises",  // SMS-27
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t, Failing("after_create_session")),
                   RunTimes(1)});
        },
        CreationIsUndone},
-      {"before_run_raises",
+      {"before_run_raises",  // HOOK-07
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t, Failing("before_run", 2)),
                   RunTimes(3)});
@@ -417,7 +419,7 @@ std::vector<Scenario> Scenarios() {
                                       EndOfInputError("injected"))),
                   RunTimes(3)});
        }},
-      {"after_run_raises",
+      {"after_run_raises",  // HOOK-09
        [](Trace& t) {
          Live(t,
               {"linear", TwoHooks(t, Failing("after_run", 2)), RunTimes(3)});
@@ -430,7 +432,7 @@ std::vector<Scenario> Scenarios() {
                     return body.Run(2);
                   }});
        }},
-      {"end_raises",
+      {"end_raises",  // SMS-18
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t, Failing("end")), RunTimes(1)});
        },
@@ -443,8 +445,8 @@ std::vector<Scenario> Scenarios() {
        },
        EndOfAllHooks},
 
-      // Closing. SMS-21, SMS-22
-      {"close_inside_context",
+      // Closing.
+      {"close_inside_context",  // SMS-22
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [](Body& body) -> absl::Status {
                     TF_RETURN_IF_ERROR(body.Run());
@@ -452,7 +454,7 @@ std::vector<Scenario> Scenarios() {
                   }});
        },
        ClosedOnce},
-      {"close_after_failed_run",
+      {"close_after_failed_run",  // SMS-21
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t, Failing("after_run")),
                   [](Body& body) -> absl::Status {
@@ -474,8 +476,8 @@ std::vector<Scenario> Scenarios() {
        // RUN-22: a closed session is told as such.
        [](ExpectedTrace& python) { python.runs.back() = "RuntimeError"; }},
 
-      // The coordinator. SMS-09, SMS-10, SMS-12, SMS-19, SMS-20
-      {"coordinator_stop",
+      // The coordinator.
+      {"coordinator_stop",  // SMS-12
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [](Body& body) -> absl::Status {
                     TF_RETURN_IF_ERROR(body.Run());
@@ -484,7 +486,7 @@ std::vector<Scenario> Scenarios() {
                     return body.Run();
                   }});
        }},
-      {"coordinator_exception_then_should_stop",
+      {"coordinator_exception_then_should_stop",  // SMS-09
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [](Body& body) -> absl::Status {
                     TF_RETURN_IF_ERROR(body.Run());
@@ -495,7 +497,7 @@ std::vector<Scenario> Scenarios() {
        },
        // SMS-09: ShouldStop answers; the error comes out of Close.
        [](ExpectedTrace& python) { python.should_stop = {"true"}; }},
-      {"coordinator_exception_then_run",
+      {"coordinator_exception_then_run",  // SMS-10
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [](Body& body) -> absl::Status {
                     TF_RETURN_IF_ERROR(body.Run());
@@ -503,7 +505,7 @@ std::vector<Scenario> Scenarios() {
                     return body.Run();
                   }});
        }},
-      {"coordinator_out_of_range_then_run",
+      {"coordinator_out_of_range_then_run",  // SMS-20
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [](Body& body) -> absl::Status {
                     TF_RETURN_IF_ERROR(body.Run());
@@ -512,7 +514,7 @@ std::vector<Scenario> Scenarios() {
                     return body.Run();
                   }});
        }},
-      {"coordinator_exception_beats_body_error",
+      {"coordinator_exception_beats_body_error",  // SMS-19
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [](Body& body) -> absl::Status {
                     body.session.coordinator().RequestStop(
@@ -521,8 +523,8 @@ std::vector<Scenario> Scenarios() {
                   }});
        }},
 
-      // Step functions. STEP-03, STEP-05, STEP-06
-      {"step_fn_runs_with_hooks",
+      // Step functions.
+      {"step_fn_runs_with_hooks",  // STEP-03
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [&t](Body& body) -> absl::Status {
                     TF_RETURN_IF_ERROR(body.session.RunStepFn(
@@ -535,7 +537,7 @@ std::vector<Scenario> Scenarios() {
                     return absl::OkStatus();
                   }});
        }},
-      {"step_fn_requests_stop",
+      {"step_fn_requests_stop",  // STEP-05, STEP-06
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t), [](Body& body) {
                     return body.session.RunStepFn([](StepContext& context) {
@@ -544,12 +546,12 @@ std::vector<Scenario> Scenarios() {
                   }});
        }},
 
-      // Checkpoints. CSH-05, CSH-07, CSH-11, CSH-12, CSH-14, CSH-15
-      {"checkpoint_every_second_step",
+      // Checkpoints.
+      {"checkpoint_every_second_step",  // CSH-05, CSH-07, CSH-12, CSH-15
        [](Trace& t) {
          Live(t, {"linear", {Checkpoints(t, 2, {Listener(t)})}, RunTimes(5)});
        }},
-      {"checkpoint_every_second_step_ending_on_a_save",
+      {"checkpoint_every_second_step_ending_on_a_save",  // CSH-11
        [](Trace& t) {
          Live(t, {"linear", {Checkpoints(t, 2, {Listener(t)})}, RunTimes(4)});
        }},
@@ -567,7 +569,7 @@ std::vector<Scenario> Scenarios() {
                     return Injected();
                   }});
        }},
-      {"checkpoint_listener_stops_training",
+      {"checkpoint_listener_stops_training",  // CSH-14
        [](Trace& t) {
          Live(t, {"linear",
                   {Checkpoints(t, 2, {Listener(t, "L", 2), Listener(t, "M")})},
@@ -595,12 +597,12 @@ std::vector<Scenario> Scenarios() {
                                        "3 session_log CHECKPOINT model.ckpt"));
        }},
 
-      // StopAtStepHook. SAS-03, SAS-04, SAS-06
+      // StopAtStepHook.
       {"stop_at_num_steps_fresh",
        [](Trace& t) { StopAt(t, StopAfterSteps(4), false); }},
-      {"stop_at_last_step_fresh",
+      {"stop_at_last_step_fresh",  // SAS-04
        [](Trace& t) { StopAt(t, StopAtStep(4), false); }},
-      {"stop_at_num_steps_resumed",
+      {"stop_at_num_steps_resumed",  // SAS-03
        [](Trace& t) { StopAt(t, StopAfterSteps(4), true); }},
       {"stop_at_last_step_resumed",
        [](Trace& t) { StopAt(t, StopAtStep(4), true); }},
@@ -614,15 +616,15 @@ std::vector<Scenario> Scenarios() {
          python.last_step = "none";
        }},
 
-      // Summaries and rates. SSH-04, SSH-07, SCH-03
-      {"summary_every_eighth_step",
+      // Summaries and rates.
+      {"summary_every_eighth_step",  // SSH-04, SSH-07
        [](Trace& t) {
          Live(t, {"linear",
                   {SaveSummaries(t.folder.path(), Every::Steps(8),
                                  "loss_summary:0")},
                   RunTimes(30)});
        }},
-      {"step_counter_every_tenth_step",
+      {"step_counter_every_tenth_step",  // SCH-03
        [](Trace& t) {
          Live(t, {"linear", {CountSteps(t.folder.path(), Every::Steps(10))},
                   RunTimes(30)});

@@ -80,23 +80,41 @@ absl::StatusOr<std::shared_ptr<QueueRunner>> QueueRunner::FromDef(
 
 absl::StatusOr<std::shared_ptr<QueueRunner>> QueueRunner::Create(
     Graph& graph, const tensorflow::Output& queue,
-    const std::vector<tensorflow::Operation>& enqueue_ops) {
+    const std::vector<tensorflow::Operation>& enqueue_ops,
+    const Options& options) {
   const std::string name = queue.node()->name();
   if (enqueue_ops.empty()) return NothingToRun(name);
+  const auto& types = options.queue_closed_exception_types;
+  if (types.empty() ||
+      std::count(types.begin(), types.end(), absl::StatusCode::kOk) > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the queue runner of \"", name,
+        "\" needs at least one error that means the end of the input, and OK "
+        "is none; give it kOutOfRange"));
+  }
   const tensorflow::Scope scope = graph.scope();
   using tensorflow::ops::QueueClose;
-  const QueueClose close(scope.WithOpName(name, "_Close"), queue);
-  const QueueClose cancel(scope.WithOpName(name, "_Close"), queue,
-                          QueueClose::CancelPendingEnqueues(true));
+  const auto add_close = [&](bool cancel) -> tensorflow::Operation {
+    return QueueClose(scope.WithOpName(name, "_Close"), queue,
+                      QueueClose::CancelPendingEnqueues(cancel))
+        .operation;
+  };
+  const tensorflow::Operation close =
+      options.close_op.has_value() ? *options.close_op : add_close(false);
+  const tensorflow::Operation cancel =
+      options.cancel_op.has_value() ? *options.cancel_op : add_close(true);
   TF_RETURN_IF_ERROR(scope.status());
   tensorflow::QueueRunnerDef def;
   def.set_queue_name(name);
   for (const tensorflow::Operation& op : enqueue_ops) {
     def.add_enqueue_op_name(op.node()->name());
   }
-  def.set_close_op_name(close.operation.node()->name());
-  def.set_cancel_op_name(cancel.operation.node()->name());
-  def.add_queue_closed_exception_types(tensorflow::error::OUT_OF_RANGE);
+  def.set_close_op_name(close.node()->name());
+  def.set_cancel_op_name(cancel.node()->name());
+  for (const absl::StatusCode type : types) {
+    def.add_queue_closed_exception_types(
+        static_cast<tensorflow::error::Code>(type));
+  }
   return FromDef(graph, def);
 }
 
@@ -196,10 +214,18 @@ absl::StatusOr<std::vector<std::shared_ptr<Thread>>> StartQueueRunners(
     const std::shared_ptr<Session>& session,
     const std::shared_ptr<Coordinator>& coordinator,
     std::string_view collection) {
+  if (session == nullptr) {
+    return absl::InvalidArgumentError(
+        "queue runners were started without a session; give the one to run in");
+  }
   const Graph& graph = *session->graph();
   TF_ASSIGN_OR_RETURN(
       const std::vector<tensorflow::QueueRunnerDef> defs,
       graph.GetProtoCollection<tensorflow::QueueRunnerDef>(collection));
+  if (defs.empty()) {
+    LOG(WARNING) << "The collection \"" << collection
+                 << "\" holds no queue runner to start; the call can be removed";
+  }
   std::vector<std::shared_ptr<QueueRunner>> runners;
   for (const tensorflow::QueueRunnerDef& def : defs) {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<QueueRunner> runner,

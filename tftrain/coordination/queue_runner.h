@@ -7,6 +7,7 @@
 #define TFTRAIN_COORDINATION_QUEUE_RUNNER_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,20 +36,37 @@ namespace tftrain {
 // Python: tf.compat.v1.train.QueueRunner.
 class QueueRunner {
  public:
-  // A runner as a MetaGraph describes it.
+  struct Options {
+    // The operations that close the queue, and that close it and cancel
+    // pending enqueues. Made when they are not given.
+    std::optional<tensorflow::Operation> close_op;
+    std::optional<tensorflow::Operation> cancel_op;
+    // The errors of an enqueue operation that mean the end of the input.
+    std::vector<absl::StatusCode> queue_closed_exception_types = {
+        absl::StatusCode::kOutOfRange};
+  };
+
+  // A runner as a MetaGraph describes it; one without error types has the
+  // default ones.
   // Errors: kInvalidArgument when it names no queue, no enqueue operation or
   // one the graph lacks.
   static absl::StatusOr<std::shared_ptr<QueueRunner>> FromDef(
       const Graph& graph, const tensorflow::QueueRunnerDef& def);
 
-  // A new runner for the queue behind the handle `queue`, with operations added
-  // that close it and that cancel pending enqueues. The same operation may
-  // stand in `enqueue_ops` several times, for as many threads.
-  // Errors: kInvalidArgument when `enqueue_ops` is empty; kFailedPrecondition
-  // when the graph is finalized.
+  // A new runner for the queue behind the handle `queue`. The same operation
+  // may stand in `enqueue_ops` several times, for as many threads.
+  // Errors: kInvalidArgument when `enqueue_ops` or the error types are empty,
+  // or kOk is among these; kFailedPrecondition when an operation must be made
+  // and the graph is finalized.
   static absl::StatusOr<std::shared_ptr<QueueRunner>> Create(
       Graph& graph, const tensorflow::Output& queue,
-      const std::vector<tensorflow::Operation>& enqueue_ops);
+      const std::vector<tensorflow::Operation>& enqueue_ops,
+      const Options& options);
+  static absl::StatusOr<std::shared_ptr<QueueRunner>> Create(
+      Graph& graph, const tensorflow::Output& queue,
+      const std::vector<tensorflow::Operation>& enqueue_ops) {
+    return Create(graph, queue, enqueue_ops, Options());
+  }
 
   // Starts the threads on `session`, registered with `coordinator` (which may
   // be null): one for each enqueue operation, and one that cancels on a stop.
@@ -80,8 +98,10 @@ absl::Status AddQueueRunner(
     Graph& graph, const QueueRunner& runner,
     std::string_view collection = collection_keys::kQueueRunners);
 
-// Starts every runner of a collection; returns all their threads.
-// Errors: those of QueueRunner; kInvalidArgument for a damaged collection.
+// Starts every runner of a collection; returns all their threads. Warns when
+// there is none.
+// Errors: those of QueueRunner; kInvalidArgument for a null session and for a
+// damaged collection.
 // Python: tf.compat.v1.train.start_queue_runners.
 absl::StatusOr<std::vector<std::shared_ptr<Thread>>> StartQueueRunners(
     const std::shared_ptr<Session>& session,

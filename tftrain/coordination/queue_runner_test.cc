@@ -11,6 +11,7 @@
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/graph/global_step.h"
+#include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 
 namespace tftrain {
@@ -18,10 +19,12 @@ namespace {
 
 namespace ops = tensorflow::ops;
 using absl::StatusCode;
+using tensorflow::Output;
+using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-using tensorflow::Output;
 
 // A queue of int64, fed with 1, 2, 3, … by the op "enqueue".
 class QueueRunnerTest : public ::testing::Test {
@@ -55,8 +58,19 @@ class QueueRunnerTest : public ::testing::Test {
             .operation);
   }
 
-  void StartRunner(const std::shared_ptr<Coordinator>& coordinator) {
-    runner_ = QueueRunner::Create(*graph_, queue_, enqueues_).value();
+  // In place of the others, an op "bad" that fails.
+  void AddFailing() {
+    const tensorflow::Scope scope = graph_->scope();
+    enqueues_.clear();
+    Add("bad",
+        ops::Cast(scope,
+                  ops::CheckNumerics(scope, ops::Log(scope, -1.0f), "bad"),
+                  tensorflow::DT_INT64));
+  }
+
+  void StartRunner(const std::shared_ptr<Coordinator>& coordinator,
+                   const QueueRunner::Options& options = {}) {
+    runner_ = QueueRunner::Create(*graph_, queue_, enqueues_, options).value();
     session_ = Session::Create(graph_).value();
     ASSERT_THAT(session_->Run(Target("init")), IsOk());
     threads_ = runner_->Start(session_, coordinator).value();
@@ -87,9 +101,47 @@ TEST_F(QueueRunnerTest, NeedsAQueueAndAnEnqueueOp) {  // QRN-01
   EXPECT_EQ(def.cancel_op_name(), "queue_Close_1");
 
   def.set_cancel_op_name("queue_close");
-  EXPECT_THAT(QueueRunner::FromDef(*graph_, def),
-              StatusIs(StatusCode::kInvalidArgument,
-                       HasSubstr("\"queue_Close\"")));
+  EXPECT_THAT(
+      QueueRunner::FromDef(*graph_, def),
+      StatusIs(StatusCode::kInvalidArgument, HasSubstr("\"queue_Close\"")));
+}
+
+TEST_F(QueueRunnerTest, TakesTheClosingOperationsItIsGiven) {  // QRN-01
+  BuildQueue(2);
+  const tensorflow::Scope scope = graph_->scope();
+  QueueRunner::Options options;
+  options.close_op = ops::NoOp(scope.WithOpName("mine")).operation;
+  options.cancel_op = ops::NoOp(scope.WithOpName("mine_too")).operation;
+
+  const auto runner = QueueRunner::Create(*graph_, queue_, enqueues_, options);
+
+  ASSERT_THAT(runner, IsOk());
+  EXPECT_EQ((*runner)->ToProto().close_op_name(), "mine");
+  EXPECT_EQ((*runner)->ToProto().cancel_op_name(), "mine_too");
+  EXPECT_THAT(graph_->FindOperation("queue_Close"),
+              StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST_F(QueueRunnerTest, AnotherErrorMayMeanTheEndOfTheInput) {  // QRN-02
+  BuildQueue(10);
+  AddFailing();
+  QueueRunner::Options options;
+  for (const auto& types :
+       {std::vector<StatusCode>{}, std::vector<StatusCode>{StatusCode::kOk}}) {
+    options.queue_closed_exception_types = types;
+    EXPECT_THAT(
+        QueueRunner::Create(*graph_, queue_, enqueues_, options),
+        StatusIs(StatusCode::kInvalidArgument, HasSubstr("kOutOfRange")));
+  }
+  options.queue_closed_exception_types = {StatusCode::kNotFound,
+                                          StatusCode::kInvalidArgument};
+
+  StartRunner(coordinator_, options);
+
+  EXPECT_TRUE(IsEndOfInput(Dequeue().status()));
+  EXPECT_FALSE(coordinator_->ShouldStop());
+  coordinator_->RequestStop();
+  EXPECT_THAT(coordinator_->Join(), IsOk());
 }
 
 TEST_F(QueueRunnerTest, TheLastThreadClosesTheQueueBehindTheInput) {
@@ -110,11 +162,7 @@ TEST_F(QueueRunnerTest, TheLastThreadClosesTheQueueBehindTheInput) {
 
 TEST_F(QueueRunnerTest, AnErrorStopsTheCoordinatorWithIt) {  // QRN-06
   BuildQueue(10);
-  const tensorflow::Scope scope = graph_->scope();
-  enqueues_.clear();
-  Add("bad", ops::Cast(scope,
-                       ops::CheckNumerics(scope, ops::Log(scope, -1.0f), "bad"),
-                       tensorflow::DT_INT64));
+  AddFailing();
 
   StartRunner(coordinator_);
 
@@ -127,11 +175,7 @@ TEST_F(QueueRunnerTest, AnErrorStopsTheCoordinatorWithIt) {  // QRN-06
 
 TEST_F(QueueRunnerTest, WithoutACoordinatorErrorsAreKept) {  // QRN-06
   BuildQueue(10);
-  const tensorflow::Scope scope = graph_->scope();
-  enqueues_.clear();
-  Add("bad", ops::Cast(scope,
-                       ops::CheckNumerics(scope, ops::Log(scope, -1.0f), "bad"),
-                       tensorflow::DT_INT64));
+  AddFailing();
 
   StartRunner(nullptr);
   for (const auto& thread : threads_) thread->Join();
@@ -141,7 +185,35 @@ TEST_F(QueueRunnerTest, WithoutACoordinatorErrorsAreKept) {  // QRN-06
               StatusIs(StatusCode::kInvalidArgument));
 }
 
-TEST_F(QueueRunnerTest, AStopCancelsABlockedEnqueue) {  // QRN-07, QRN-08
+TEST_F(QueueRunnerTest, OnlyTheEndOfTheInputRunsTheCloseOp) {  // QRN-07
+  // Closing writes it down in a variable that has no value before.
+  const auto closed_after = [this](bool input_ends, bool fails) {
+    graph_ = Graph::Create();
+    enqueues_.clear();
+    BuildQueue(1, input_ends ? 1 : 0);
+    if (fails) AddFailing();
+    const tensorflow::Scope scope = graph_->scope();
+    const Output closed =
+        ops::Variable(scope.WithOpName("closed"), {}, tensorflow::DT_BOOL);
+    QueueRunner::Options options;
+    options.close_op =
+        ops::Assign(scope, closed, ops::Const(scope, true)).operation;
+    StartRunner(coordinator_, options);
+    // A thread that neither the input nor an error ends is stopped.
+    if (!input_ends && !fails) coordinator_->RequestStop();
+    threads_.front()->Join();
+    coordinator_->RequestStop();
+    coordinator_->Join().IgnoreError();
+    coordinator_->ClearStop();
+    return session_->Run(Fetch<bool>("closed:0")).ok();
+  };
+
+  EXPECT_TRUE(closed_after(true, false));
+  EXPECT_FALSE(closed_after(false, true));
+  EXPECT_FALSE(closed_after(false, false));
+}
+
+TEST_F(QueueRunnerTest, AStopCancelsABlockedEnqueue) {  // QRN-08
   BuildQueue(1);
   StartRunner(coordinator_);
   EXPECT_THAT(Dequeue(), IsOk());  // the thread runs
@@ -168,7 +240,7 @@ TEST_F(QueueRunnerTest, IsStartedOncePerSession) {  // QRN-09, QRN-10
 }
 
 TEST_F(QueueRunnerTest, StartQueueRunnersStartsThoseOfTheCollection) {
-  // QRN-11, QRN-12, QRN-14
+  // QRN-11, QRN-12
   BuildQueue(4);
   const auto runner = QueueRunner::Create(*graph_, queue_, enqueues_).value();
   ASSERT_THAT(AddQueueRunner(*graph_, *runner), IsOk());
@@ -180,6 +252,51 @@ TEST_F(QueueRunnerTest, StartQueueRunnersStartsThoseOfTheCollection) {
   EXPECT_THAT(Dequeue(), IsOkAndHolds(1));
   coordinator_->RequestStop();
   EXPECT_THAT(coordinator_->Join(), IsOk());
+}
+
+TEST_F(QueueRunnerTest, ADefKeepsWhatARunnerIs) {  // QRN-14
+  BuildQueue(10, 2);
+  QueueRunner::Options options;
+  options.queue_closed_exception_types = {StatusCode::kCancelled,
+                                          StatusCode::kOutOfRange};
+  tensorflow::QueueRunnerDef def =
+      QueueRunner::Create(*graph_, queue_, enqueues_, options)
+          .value()
+          ->ToProto();
+
+  EXPECT_THAT(def.enqueue_op_name(), ElementsAre("enqueue"));
+  EXPECT_THAT(def.queue_closed_exception_types(),
+              ElementsAre(tensorflow::error::CANCELLED,
+                          tensorflow::error::OUT_OF_RANGE));
+  EXPECT_EQ(
+      QueueRunner::FromDef(*graph_, def).value()->ToProto().SerializeAsString(),
+      def.SerializeAsString());
+
+  def.clear_queue_closed_exception_types();
+  runner_ = QueueRunner::FromDef(*graph_, def).value();
+  session_ = Session::Create(graph_).value();
+  ASSERT_THAT(session_->Run(Target("init")), IsOk());
+  ASSERT_THAT(runner_->Start(session_, coordinator_), IsOk());
+  EXPECT_THAT(Dequeue(), IsOkAndHolds(0));
+  EXPECT_THAT(Dequeue(), IsOkAndHolds(1));
+  EXPECT_TRUE(IsEndOfInput(Dequeue().status()));
+  coordinator_->RequestStop();
+  EXPECT_THAT(coordinator_->Join(), IsOk());
+}
+
+TEST_F(QueueRunnerTest, StartingNeedsASessionAndWarnsWithoutRunners) {
+  // QRN-13
+  BuildQueue(4);
+  session_ = Session::Create(graph_).value();
+  const LogCapture log;
+
+  EXPECT_THAT(StartQueueRunners(nullptr, coordinator_),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("session")));
+  EXPECT_THAT(StartQueueRunners(session_, coordinator_, "no_runners"),
+              IsOkAndHolds(IsEmpty()));
+
+  EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr("WARNING"),
+                                          HasSubstr("\"no_runners\""))));
 }
 
 TEST_F(QueueRunnerTest, AStragglerIsNamedWithItsOperation) {  // CRD-12, R9

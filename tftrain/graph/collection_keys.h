@@ -15,6 +15,8 @@ namespace tftrain::collection_keys {
 inline constexpr std::string_view kGlobalVariables = "variables";
 inline constexpr std::string_view kLocalVariables = "local_variables";
 inline constexpr std::string_view kTrainableVariables = "trainable_variables";
+inline constexpr std::string_view kModelVariables = "model_variables";
+inline constexpr std::string_view kMetricVariables = "metric_variables";
 inline constexpr std::string_view kGlobalStep = "global_step";
 
 // Other serialized protos.
@@ -25,6 +27,7 @@ inline constexpr std::string_view kQueueRunners = "queue_runners";
 inline constexpr std::string_view kSummaries = "summaries";
 inline constexpr std::string_view kTrainOp = "train_op";
 inline constexpr std::string_view kLosses = "losses";
+inline constexpr std::string_view kUpdateOps = "update_ops";
 inline constexpr std::string_view kTableInitializers = "table_initializer";
 inline constexpr std::string_view kResources = "resources";
 inline constexpr std::string_view kLocalResources = "local_resources";

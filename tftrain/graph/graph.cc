@@ -4,6 +4,8 @@
 #include "tftrain/graph/graph.h"
 
 #include <algorithm>
+#include <functional>
+#include <regex>
 #include <set>
 #include <utility>
 
@@ -325,6 +327,16 @@ std::vector<std::string> Graph::GetCollection(std::string_view key) const {
   return {names.begin(), names.end()};
 }
 
+absl::StatusOr<std::vector<std::string>> Graph::GetCollection(
+    std::string_view key, std::string_view scope) const {
+  TF_ASSIGN_OR_RETURN(const auto is_in_scope, internal::ScopeFilter(scope));
+  std::vector<std::string> names = GetCollection(key);
+  names.erase(
+      std::remove_if(names.begin(), names.end(), std::not_fn(is_in_scope)),
+      names.end());
+  return names;
+}
+
 absl::Status Graph::CheckVariablesHaveOwnStorage() const {
   std::map<std::string, std::string> first_in_container;
   for (const Node* node : graph_.op_nodes()) {
@@ -441,6 +453,22 @@ tensorflow::Operation AsOperation(const Node* node) {
 }
 
 namespace internal {
+
+absl::StatusOr<std::function<bool(const std::string&)>> ScopeFilter(
+    std::string_view scope) {
+  try {
+    return [pattern = std::regex(scope.begin(), scope.end())](
+               const std::string& name) {
+      return std::regex_search(name, pattern,
+                               std::regex_constants::match_continuous);
+    };
+  } catch (const std::regex_error& error) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the scope \"", scope, "\" is no regular expression (", error.what(),
+        "); write \"\\\" before signs that stand for "
+        "themselves"));
+  }
+}
 
 absl::Status BadCollectionItem(std::string_view key, std::string_view type) {
   return absl::InvalidArgumentError(absl::StrCat(

@@ -7,6 +7,7 @@
 #define TFTRAIN_GRAPH_GRAPH_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -126,6 +127,12 @@ class Graph {
   // The names in a collection, in order; empty when there is none.
   std::vector<std::string> GetCollection(std::string_view key) const;
 
+  // Those of them that the regular expression `scope` matches at their start;
+  // "layer" lets "layer10/w" through as well.
+  // Errors: kInvalidArgument when `scope` is no regular expression.
+  absl::StatusOr<std::vector<std::string>> GetCollection(
+      std::string_view key, std::string_view scope) const;
+
   // The protos in a collection, parsed; empty when there is none.
   // Errors: kInvalidArgument when an item does not parse as a Proto.
   template <typename Proto>
@@ -219,6 +226,11 @@ tensorflow::Output AsOutput(const TensorRef& tensor);
 tensorflow::Operation AsOperation(const tensorflow::Node* node);
 
 namespace internal {
+// The regular expression by which names are found in a scope.
+// Errors: kInvalidArgument when `scope` is none.
+absl::StatusOr<std::function<bool(const std::string&)>> ScopeFilter(
+    std::string_view scope);
+
 absl::Status BadCollectionItem(std::string_view key, std::string_view type);
 }  // namespace internal
 

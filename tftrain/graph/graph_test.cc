@@ -13,6 +13,7 @@
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tensorflow/core/framework/variable.pb.h"
+#include "tftrain/graph/collection_keys.h"
 #include "tftrain/testing/matchers.h"
 
 namespace tftrain {
@@ -23,6 +24,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 namespace ops = ::tensorflow::ops;
 
@@ -263,6 +265,53 @@ TEST(GraphTest, AskingForAnUnknownCollectionDoesNotMakeIt) {
               IsOkAndHolds(IsEmpty()));
 
   EXPECT_THAT(graph->collections(), IsEmpty());
+}
+
+// GRF-03
+TEST(GraphTest, AScopeIsARegularExpressionForTheStartOfNames) {
+  const GraphPtr graph = Graph::Create();
+  for (const char* name : {"a/loss:0", "b/loss:0", "b2/loss:0", "c/b/x:0"}) {
+    ASSERT_THAT(graph->AddToCollection("losses", name), IsOk());
+  }
+
+  EXPECT_THAT(graph->GetCollection("losses", "b"),
+              IsOkAndHolds(ElementsAre("b/loss:0", "b2/loss:0")));
+  EXPECT_THAT(graph->GetCollection("losses", "b/"),
+              IsOkAndHolds(ElementsAre("b/loss:0")));
+  EXPECT_THAT(graph->GetCollection("losses", ".*/b"),
+              IsOkAndHolds(ElementsAre("c/b/x:0")));
+  EXPECT_THAT(graph->GetCollection("losses", "(a|b2)/"),
+              IsOkAndHolds(ElementsAre("a/loss:0", "b2/loss:0")));
+  EXPECT_THAT(graph->GetCollection("losses", ""), IsOkAndHolds(SizeIs(4)));
+  EXPECT_THAT(graph->GetCollection("nothing", "b"), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(graph->GetCollection("losses", "b("),
+              StatusIs(kInvalid, HasSubstr("\"b(\"")));
+}
+
+// GRF-05
+TEST(GraphTest, CollectionsAreCalledAsInPython) {
+  namespace keys = collection_keys;
+  EXPECT_EQ(keys::kGlobalVariables, "variables");
+  EXPECT_EQ(keys::kLocalVariables, "local_variables");
+  EXPECT_EQ(keys::kTrainableVariables, "trainable_variables");
+  EXPECT_EQ(keys::kModelVariables, "model_variables");
+  EXPECT_EQ(keys::kMetricVariables, "metric_variables");
+  EXPECT_EQ(keys::kSummaries, "summaries");
+  EXPECT_EQ(keys::kQueueRunners, "queue_runners");
+  EXPECT_EQ(keys::kTableInitializers, "table_initializer");
+  EXPECT_EQ(keys::kSavers, "savers");
+  EXPECT_EQ(keys::kSaveableObjects, "saveable_objects");
+  EXPECT_EQ(keys::kResources, "resources");
+  EXPECT_EQ(keys::kLocalResources, "local_resources");
+  EXPECT_EQ(keys::kInitOp, "init_op");
+  EXPECT_EQ(keys::kLocalInitOp, "local_init_op");
+  EXPECT_EQ(keys::kReadyOp, "ready_op");
+  EXPECT_EQ(keys::kReadyForLocalInitOp, "ready_for_local_init_op");
+  EXPECT_EQ(keys::kSummaryOp, "summary_op");
+  EXPECT_EQ(keys::kGlobalStep, "global_step");
+  EXPECT_EQ(keys::kTrainOp, "train_op");
+  EXPECT_EQ(keys::kLosses, "losses");
+  EXPECT_EQ(keys::kUpdateOps, "update_ops");
 }
 
 // MGR-02

@@ -132,10 +132,17 @@ absl::StatusOr<Variable> Variable::FromDef(const Graph& graph,
 
 absl::StatusOr<std::vector<Variable>> Variable::FromCollection(
     const Graph& graph, std::string_view key) {
+  return FromCollection(graph, key, "");
+}
+
+absl::StatusOr<std::vector<Variable>> Variable::FromCollection(
+    const Graph& graph, std::string_view key, std::string_view scope) {
+  TF_ASSIGN_OR_RETURN(const auto is_in_scope, internal::ScopeFilter(scope));
   TF_ASSIGN_OR_RETURN(const std::vector<VariableDef> defs,
                       graph.GetProtoCollection<VariableDef>(key));
   std::vector<Variable> variables;
   for (const VariableDef& def : defs) {
+    if (!is_in_scope(def.variable_name())) continue;
     absl::StatusOr<Variable> variable = FromDef(graph, def);
     if (!variable.ok()) {
       return Annotate(variable.status(),

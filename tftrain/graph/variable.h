@@ -64,6 +64,11 @@ class Variable {
   // The variables of a collection, in order.
   static absl::StatusOr<std::vector<Variable>> FromCollection(
       const Graph& graph, std::string_view key);
+  // Those of them whose name (with ":0") the regular expression `scope` matches
+  // at its start.
+  // Errors: kInvalidArgument when `scope` is no regular expression.
+  static absl::StatusOr<std::vector<Variable>> FromCollection(
+      const Graph& graph, std::string_view key, std::string_view scope);
 
   // The name of the operation that holds the variable, "w"; checkpoints keep
   // the value under it.

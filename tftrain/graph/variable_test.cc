@@ -100,6 +100,26 @@ TEST_F(VariableTest, GoesToTheCollectionsItIsMeantFor) {
   EXPECT_THAT(Names(*graph_, "local_variables"), ElementsAre("local"));
 }
 
+// GRF-03
+TEST_F(VariableTest, AreFoundByTheStartOfTheirNames) {
+  for (const char* name : {"layer", "w", "layer10"}) {
+    ASSERT_THAT(Create(name), IsOk());
+  }
+  const auto in_scope = [this](std::string_view scope) {
+    const auto found = Variable::FromCollection(*graph_, "variables", scope);
+    EXPECT_THAT(found, IsOk());
+    std::vector<std::string> names;
+    for (const Variable& variable : *found) names.push_back(variable.name());
+    return names;
+  };
+
+  EXPECT_THAT(in_scope("layer"), ElementsAre("layer", "layer10"));
+  EXPECT_THAT(in_scope("layer:"), ElementsAre("layer"));
+  EXPECT_THAT(in_scope("ayer"), IsEmpty());
+  EXPECT_THAT(Variable::FromCollection(*graph_, "variables", "["),
+              StatusIs(kInvalid, HasSubstr("\"[\"")));
+}
+
 // GRF-06
 TEST_F(VariableTest, NamesAreMadeUniqueWithAStorageEach) {
   const auto first = Create("w");

@@ -112,6 +112,8 @@ absl::Status SingularMonitoredSession::OpenSession() {
   TF_RETURN_IF_ERROR(TakeDeclaredRequests());
   hooked_ = std::make_unique<internal::HookedSession>(session_.get(), &hooks_,
                                                       options_.measure_hooks);
+  const std::string queue_runners(collection_keys::kQueueRunners);
+  if (graph_->collections().count(queue_runners) == 0) return absl::OkStatus();
   return StartQueueRunners(session_, coordinator_).status();
 }
 

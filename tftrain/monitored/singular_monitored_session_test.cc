@@ -148,6 +148,46 @@ TEST(SingularMonitoredSessionTest, AnswersTheCallerInTheCallersShape) {
   EXPECT_THAT(session->Close(), IsOk());
 }
 
+TEST(SingularMonitoredSessionTest, WhatTwoAskForIsComputedOnce) {  // MRG-01
+  GraphPtr graph = SmallModel();
+  const tensorflow::Scope scope = graph->scope();
+  const auto queue = ops::FIFOQueue(scope, {tensorflow::DT_INT64});
+  ops::QueueEnqueueMany(scope.WithOpName("fill"), queue,
+                        std::initializer_list<tensorflow::Input>{ops::Const(
+                            scope, {int64_t{1}, int64_t{2}, int64_t{3}})});
+  ops::QueueDequeue(scope.WithOpName("next"), queue, {tensorflow::DT_INT64});
+  const Fetch<int64_t> next("next:0");
+  std::vector<int64_t> seen;
+  auto hook = AsksFor(SessionRunArgs(next));
+  hook->after = [&](SessionRunContext&,
+                    const SessionRunValues& values) -> absl::Status {
+    TF_ASSIGN_OR_RETURN(seen.emplace_back(), values.Get(next));
+    return absl::OkStatus();
+  };
+  auto session = Open(graph, {hook});
+  ASSERT_THAT(session->raw_session().Run(Target("fill")), IsOk());
+
+  EXPECT_THAT(session->Run(std::tuple{next, next}),
+              IsOkAndHolds(std::tuple{1, 1}));
+  EXPECT_THAT(session->Run(next), IsOkAndHolds(2));
+
+  EXPECT_THAT(seen, ElementsAre(1, 2));
+  EXPECT_THAT(session->Close(), IsOk());
+}
+
+TEST(SingularMonitoredSessionTest, HooksThatFeedNothingLeaveFeedsAlone) {
+  // MRG-14
+  auto session = Open(
+      SmallModel(), {AsksFor(SessionRunArgs(
+                        Fetch<int64_t>("global_step/Read/ReadVariableOp:0")))});
+  const Feeds feeds = {{"x:0", 3.0f}};
+
+  EXPECT_THAT(session->Run(Fetch<float>("y:0"), feeds), IsOkAndHolds(6.0f));
+  EXPECT_THAT(session->Run(Train()), IsOk());
+
+  EXPECT_THAT(session->Close(), IsOk());
+}
+
 TEST(SingularMonitoredSessionTest, AFailedStepLeavesTheSessionOpen) {  // SMS-13
   auto hook = std::make_shared<FunctionHook>();
   bool preempted = false;
@@ -286,7 +326,7 @@ TEST(SingularMonitoredSessionTest, RestoresTheCheckpointItIsGiven) {  // SMS-29
 }
 
 TEST(SingularMonitoredSessionTest, AStepFunctionReturnsWhatItReturns) {
-  // SMS-33, STEP-01, STEP-03
+  // SMS-33, STEP-01
   auto session = Open(SmallModel());
 
   const absl::StatusOr<std::string> said = session->RunStepFn(
@@ -660,7 +700,7 @@ TEST(SingularMonitoredSessionTest, AnIdleStepWithHooksUsesOnePlan) {
 }
 
 TEST(SingularMonitoredSessionTest, AFailingQueueThreadIsWhatCloseReturns) {
-  // QRN-16, SMS-10, SMS-19
+  // QRN-16, SMS-19
   GraphPtr graph = SmallModel();
   const tensorflow::Scope scope = graph->scope();
   auto queue =

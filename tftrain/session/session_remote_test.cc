@@ -12,11 +12,10 @@
 
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
-#include "tensorflow/core/distributed_runtime/server_lib.h"
-#include "tensorflow/core/protobuf/tensorflow_server.pb.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/session/session.h"
+#include "tftrain/testing/local_server.h"
 #include "tftrain/testing/matchers.h"
 
 namespace tftrain {
@@ -31,30 +30,11 @@ namespace ops = ::tensorflow::ops;
 
 constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
 
-// The address of a server in this process. It listens where the system finds a
-// free port and lives to the end: TensorFlow's servers cannot be destroyed.
-std::string ServerAddress() {
-  static tensorflow::ServerInterface* const server = [] {
-    tensorflow::ServerDef def;
-    def.set_protocol("grpc");
-    def.set_job_name("local");
-    def.set_task_index(0);
-    auto* job = def.mutable_cluster()->add_job();
-    job->set_name("local");
-    (*job->mutable_tasks())[0] = "localhost:0";
-    std::unique_ptr<tensorflow::ServerInterface> made;
-    EXPECT_THAT(tensorflow::NewServer(def, &made), IsOk());
-    EXPECT_THAT(made->Start(), IsOk());
-    return made.release();
-  }();
-  return server->target();
-}
-
 class SessionRemoteTest : public testing::Test {
  protected:
   std::shared_ptr<Session> Open() {
     Session::Options options;
-    options.target = ServerAddress();
+    options.target = LocalServerAddress();
     auto session = Session::Create(graph_, options);
     EXPECT_THAT(session, IsOk());
     return *std::move(session);

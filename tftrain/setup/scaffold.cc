@@ -3,6 +3,7 @@
 
 #include "tftrain/setup/scaffold.h"
 
+#include <cstdlib>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -29,29 +30,11 @@ using tensorflow::Output;
 using tensorflow::Scope;
 namespace ops = tensorflow::ops;
 
-absl::Status MoreThanOne(std::string_view key, size_t count) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("the collection \"", key, "\" holds ", count,
-                   " items where one is "
-                   "wanted; give the Scaffold the one to use"));
-}
-
-// Takes `piece` from the options, else from its collection, else from `make`,
-// which answers with nothing when there is nothing to make. What is made is
-// kept in the collection.
-absl::Status GetOrMake(
-    Graph& graph, std::string_view key, std::optional<std::string>* piece,
-    absl::FunctionRef<absl::StatusOr<std::optional<std::string>>()> make) {
-  if (piece->has_value()) return absl::OkStatus();
-  const std::vector<std::string> collected = graph.GetCollection(key);
-  if (collected.size() > 1) return MoreThanOne(key, collected.size());
-  if (collected.size() == 1) {
-    *piece = collected.front();
-    return absl::OkStatus();
-  }
-  TF_ASSIGN_OR_RETURN(*piece, make());
-  if (!piece->has_value()) return absl::OkStatus();
-  return graph.AddToCollection(key, **piece);
+absl::Status MoreThanOne(std::string_view key, size_t count,
+                         std::string_view arg_name) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the collection \"", key, "\" holds ", count,
+      " items where one is wanted; give the Scaffold its ", arg_name));
 }
 
 // The operations that a collection names.
@@ -66,7 +49,7 @@ absl::StatusOr<std::vector<Operation>> Operations(const Graph& graph,
   return operations;
 }
 
-absl::StatusOr<std::optional<std::string>> MakeGroup(
+absl::StatusOr<std::string> MakeGroup(
     Graph& graph, std::string_view variables_key,
     std::initializer_list<std::string_view> operation_keys) {
   TF_ASSIGN_OR_RETURN(const std::vector<Variable> variables,
@@ -86,8 +69,15 @@ absl::StatusOr<std::optional<std::string>> MakeGroup(
   return group.node()->name();
 }
 
+// Where names of variables are put together: strings live on a CPU.
+std::string DeviceOfReports() {
+  const char* const device =
+      std::getenv("TF_DEVICE_FOR_UNINITIALIZED_VARIABLE_REPORTING");
+  return device != nullptr ? device : "/device:CPU:0";
+}
+
 // The names of those variables of the collections `keys` that have no value
-// yet, as a string vector.
+// yet, as a string vector. The runtime looks at each on its own device.
 absl::StatusOr<std::optional<std::string>> ReportWithoutValue(
     Graph& graph, std::initializer_list<std::string_view> keys) {
   std::vector<Variable> variables;
@@ -112,12 +102,14 @@ absl::StatusOr<std::optional<std::string>> ReportWithoutValue(
             : ops::IsVariableInitialized(scope, variables[i].handle())
                   .is_initialized);
   }
-  Output report = ops::Const(scope, tensorflow::Input::Initializer(names));
+  const Scope listing = scope.WithDevice(DeviceOfReports());
+  Output report = ops::Const(listing, tensorflow::Input::Initializer(names));
   if (!variables.empty()) {
-    const Output missing = ops::LogicalNot(scope, ops::Stack(scope, has_value));
-    const Output indices = ops::Squeeze(scope, ops::Where(scope, missing),
+    const Output missing =
+        ops::LogicalNot(listing, ops::Stack(listing, has_value));
+    const Output indices = ops::Squeeze(listing, ops::Where(listing, missing),
                                         ops::Squeeze::Axis({1}));
-    report = ops::GatherV2(scope, report, indices, 0);
+    report = ops::GatherV2(listing, report, indices, 0);
   }
   TF_RETURN_IF_ERROR(scope.status());
   return report.name();
@@ -128,7 +120,7 @@ absl::StatusOr<std::shared_ptr<Saver>> CollectedOrDefaultSaver(Graph& graph) {
       const std::vector<tensorflow::SaverDef> defs,
       graph.GetProtoCollection<tensorflow::SaverDef>(collection_keys::kSavers));
   if (defs.size() > 1)
-    return MoreThanOne(collection_keys::kSavers, defs.size());
+    return MoreThanOne(collection_keys::kSavers, defs.size(), "saver");
   if (defs.size() == 1) return Saver::FromSaverDef(graph, defs.front());
   Saver::Options options;
   options.allow_empty = true;
@@ -165,32 +157,62 @@ Scaffold::Scaffold(Options options) : pieces_(std::move(options)) {
   pieces_.copy_from_scaffold = nullptr;
 }
 
+absl::StatusOr<std::string> Scaffold::DefaultLocalInitOp(Graph& graph) {
+  return MakeGroup(
+      graph, collection_keys::kLocalVariables,
+      {collection_keys::kTableInitializers, collection_keys::kLocalResources});
+}
+
+absl::StatusOr<std::optional<std::string>> Scaffold::GetOrDefault(
+    Graph& graph, std::string_view arg_name, std::string_view collection_key,
+    absl::FunctionRef<absl::StatusOr<std::optional<std::string>>()>
+        constructor) {
+  const std::vector<std::string> collected =
+      graph.GetCollection(collection_key);
+  if (collected.size() > 1) {
+    return MoreThanOne(collection_key, collected.size(), arg_name);
+  }
+  if (collected.size() == 1) return collected.front();
+  TF_ASSIGN_OR_RETURN(std::optional<std::string> made, constructor());
+  if (made.has_value()) {
+    TF_RETURN_IF_ERROR(graph.AddToCollection(collection_key, *made));
+  }
+  return made;
+}
+
 absl::Status Scaffold::Finalize(Graph& graph) {
   namespace keys = collection_keys;
-  TF_RETURN_IF_ERROR(GetOrMake(graph, keys::kInitOp, &pieces_.init_op, [&] {
+  using Constructor =
+      absl::FunctionRef<absl::StatusOr<std::optional<std::string>>()>;
+  // Each piece is called as its collection.
+  const auto complete = [&graph](std::optional<std::string>& piece,
+                                 std::string_view name,
+                                 Constructor constructor) -> absl::Status {
+    if (piece.has_value()) return absl::OkStatus();
+    TF_ASSIGN_OR_RETURN(piece, GetOrDefault(graph, name, name, constructor));
+    return absl::OkStatus();
+  };
+  TF_RETURN_IF_ERROR(complete(pieces_.init_op, keys::kInitOp, [&] {
     return MakeGroup(graph, keys::kGlobalVariables,
                      {keys::kResources, keys::kSavedModelInitializers});
   }));
-  TF_RETURN_IF_ERROR(GetOrMake(graph, keys::kReadyOp, &pieces_.ready_op, [&] {
+  TF_RETURN_IF_ERROR(complete(pieces_.ready_op, keys::kReadyOp, [&] {
     return ReportWithoutValue(graph,
                               {keys::kGlobalVariables, keys::kLocalVariables});
   }));
-  TF_RETURN_IF_ERROR(GetOrMake(
-      graph, keys::kReadyForLocalInitOp, &pieces_.ready_for_local_init_op,
+  TF_RETURN_IF_ERROR(complete(
+      pieces_.ready_for_local_init_op, keys::kReadyForLocalInitOp,
       [&] { return ReportWithoutValue(graph, {keys::kGlobalVariables}); }));
+  TF_RETURN_IF_ERROR(complete(pieces_.local_init_op, keys::kLocalInitOp,
+                              [&] { return DefaultLocalInitOp(graph); }));
   TF_RETURN_IF_ERROR(
-      GetOrMake(graph, keys::kLocalInitOp, &pieces_.local_init_op, [&] {
-        return MakeGroup(graph, keys::kLocalVariables,
-                         {keys::kTableInitializers, keys::kLocalResources});
-      }));
-  TF_RETURN_IF_ERROR(
-      GetOrMake(graph, keys::kSummaryOp, &pieces_.summary_op,
-                [&]() -> absl::StatusOr<std::optional<std::string>> {
-                  TF_ASSIGN_OR_RETURN(const std::optional<Output> merged,
-                                      MergeAllSummaries(graph));
-                  if (!merged.has_value()) return std::nullopt;
-                  return merged->name();
-                }));
+      complete(pieces_.summary_op, keys::kSummaryOp,
+               [&]() -> absl::StatusOr<std::optional<std::string>> {
+                 TF_ASSIGN_OR_RETURN(const std::optional<Output> merged,
+                                     MergeAllSummaries(graph));
+                 if (!merged.has_value()) return std::nullopt;
+                 return merged->name();
+               }));
   if (pieces_.saver == nullptr) {
     TF_ASSIGN_OR_RETURN(pieces_.saver, CollectedOrDefaultSaver(graph));
   }

@@ -11,8 +11,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "tftrain/checkpoint/saver.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/session/runnable.h"
@@ -68,6 +71,23 @@ class Scaffold {
 
   // Takes back the freezing (not the pieces) when this scaffold did it.
   void Unfinalize();
+
+  // Adds an operation that initialises local variables, tables and local
+  // resources, for a local_init_op that does more. Returns its name.
+  // Errors: kFailedPrecondition when the graph is frozen; kInvalidArgument for
+  // a damaged collection.
+  // Python: default_local_init_op.
+  static absl::StatusOr<std::string> DefaultLocalInitOp(Graph& graph);
+
+  // The single name in the collection `collection_key`; when it is empty, what
+  // `constructor` returns, which is added to it unless it is nothing.
+  // Errors: kFailedPrecondition when the collection holds more than one name,
+  // telling to give `arg_name`; those of `constructor`.
+  // Python: get_or_default.
+  static absl::StatusOr<std::optional<std::string>> GetOrDefault(
+      Graph& graph, std::string_view arg_name, std::string_view collection_key,
+      absl::FunctionRef<absl::StatusOr<std::optional<std::string>>()>
+          constructor);
 
   // The pieces; before Finalize() only those that were given.
   const std::optional<std::string>& init_op() const { return pieces_.init_op; }

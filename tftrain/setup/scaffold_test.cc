@@ -3,9 +3,12 @@
 
 #include "tftrain/setup/scaffold.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
@@ -89,22 +92,41 @@ TEST(ScaffoldTest, AGraphWithoutVariablesHasThePiecesToo) {  // SCF-03
   EXPECT_THAT(graph->GetCollection(keys::kSummaryOp), IsEmpty());  // SCF-08
 }
 
-TEST(ScaffoldTest, LocalInitRunsTheTableInitializers) {  // SCF-06, SCF-07
+TEST(ScaffoldTest, InitOpsRunWhatTheCollectionsName) {  // SCF-06, SCF-07
   const GraphPtr graph = GraphWithVariables();
   const tensorflow::Scope scope = graph->scope();
-  const Variable flag =
-      Variable::Create(*graph, scope, "table", ops::Const(scope, 0.0f)).value();
-  ops::AssignVariableOp(scope.WithOpName("fill"), flag.handle(),
-                        ops::Const(scope, 5.0f));
-  ASSERT_THAT(graph->AddToCollection(keys::kTableInitializers, "fill"), IsOk());
+  for (std::string_view key :
+       {keys::kResources, keys::kSavedModelInitializers,
+        keys::kTableInitializers, keys::kLocalResources}) {
+    // An operation that gives a variable, which nothing else does, its value.
+    const auto made = ops::VarHandleOp(
+        scope.WithOpName(std::string(key)), tensorflow::DT_FLOAT, {},
+        ops::VarHandleOp::SharedName(std::string(key)));
+    const std::string make = absl::StrCat("make_", key);
+    ops::AssignVariableOp(scope.WithOpName(make), made,
+                          ops::Const(scope, 5.0f));
+    ops::VarIsInitializedOp(scope.WithOpName(absl::StrCat("has_", key)), made);
+    ASSERT_THAT(graph->AddToCollection(key, make), IsOk());
+  }
   Scaffold scaffold;
   ASSERT_THAT(scaffold.Finalize(*graph), IsOk());
-  const auto session = Session::Create(graph).value();
+  const auto made_by = [&](const std::string& op) {
+    const auto session = Session::Create(graph).value();
+    EXPECT_THAT(session->Run(Target(op)), IsOk());
+    std::vector<std::string> made;
+    for (std::string_view key :
+         {keys::kResources, keys::kSavedModelInitializers,
+          keys::kTableInitializers, keys::kLocalResources}) {
+      const Fetch<bool> has(absl::StrCat("has_", key, ":0"));
+      if (session->Run(has).value()) made.emplace_back(key);
+    }
+    return made;
+  };
 
-  EXPECT_THAT(session->Run(Target(*scaffold.local_init_op())), IsOk());
-
-  EXPECT_THAT(session->Run(Fetch<float>("table/Read/ReadVariableOp:0")),
-              IsOkAndHolds(5.0f));
+  EXPECT_THAT(made_by(*scaffold.init_op()),
+              ElementsAre("resources", "saved_model_initializers"));
+  EXPECT_THAT(made_by(*scaffold.local_init_op()),
+              ElementsAre("table_initializer", "local_resources"));
 }
 
 TEST(ScaffoldTest, SummariesAreMerged) {  // SCF-08
@@ -140,6 +162,103 @@ TEST(ScaffoldTest, PiecesAreKeptInCollections) {  // SCF-09, SCF-12
             first.saver()->saver_def().save_tensor_name());
   EXPECT_THAT(graph->GetCollection(keys::kInitOp),
               ElementsAre(*first.init_op()));
+}
+
+TEST(ScaffoldTest, TheSaverOfTheCollectionIsTaken) {  // SCF-11
+  const GraphPtr graph = GraphWithVariables();
+  Scaffold first;
+  ASSERT_THAT(first.Finalize(*graph), IsOk());
+  const auto savers =
+      graph->GetProtoCollection<tensorflow::SaverDef>(keys::kSavers).value();
+  ASSERT_THAT(savers, SizeIs(1));
+  EXPECT_EQ(savers[0].save_tensor_name(),
+            first.saver()->saver_def().save_tensor_name());
+  const int nodes = graph->engine_graph().num_op_nodes();
+  first.Unfinalize();
+
+  Scaffold second;
+  ASSERT_THAT(second.Finalize(*graph), IsOk());
+  EXPECT_EQ(graph->engine_graph().num_op_nodes(), nodes);
+  second.Unfinalize();
+
+  ASSERT_THAT(graph->AddToCollection(keys::kSavers, savers[0]), IsOk());
+  EXPECT_THAT(Scaffold().Finalize(*graph),
+              StatusIs(StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("savers"), HasSubstr("2 items"),
+                             HasSubstr("its saver"))));
+}
+
+TEST(ScaffoldTest, MakesThePiecesInPythonsOrder) {  // SCF-18
+  const GraphPtr graph = GraphWithVariables();
+  const tensorflow::Scope scope = graph->scope();
+  ASSERT_THAT(ScalarSummary(*graph, scope, "a", ops::Const(scope, 1.0f)),
+              IsOk());
+  Scaffold scaffold;
+
+  ASSERT_THAT(scaffold.Finalize(*graph), IsOk());
+
+  EXPECT_EQ(scaffold.init_op(), "group_deps");
+  EXPECT_EQ(scaffold.local_init_op(), "group_deps_1");
+  std::vector<int> ids;
+  for (const std::string& name :
+       {*scaffold.init_op(), *scaffold.ready_op(),
+        *scaffold.ready_for_local_init_op(), *scaffold.local_init_op(),
+        *scaffold.summary_op(),
+        scaffold.saver()->saver_def().save_tensor_name()}) {
+    const std::string operation = name.substr(0, name.find(':'));
+    ids.push_back(graph->FindOperation(operation).value()->id());
+  }
+  EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+}
+
+TEST(ScaffoldTest, ReportsAreMadeOnACpu) {  // GRF-08
+  const auto device = [] {
+    const GraphPtr graph = GraphWithVariables();
+    Scaffold scaffold;
+    EXPECT_THAT(scaffold.Finalize(*graph), IsOk());
+    return graph->FindTensor(*scaffold.ready_op())->node->requested_device();
+  };
+  constexpr char kVariable[] = "TF_DEVICE_FOR_UNINITIALIZED_VARIABLE_REPORTING";
+
+  EXPECT_EQ(device(), "/device:CPU:0");
+  ::setenv(kVariable, "/device:CPU:1", 1);
+  EXPECT_EQ(device(), "/device:CPU:1");
+  ::unsetenv(kVariable);
+}
+
+TEST(ScaffoldTest, ALocalInitOpMayExtendTheDefault) {  // SCF-22
+  const GraphPtr graph = GraphWithVariables();
+
+  const auto local_init_op = Scaffold::DefaultLocalInitOp(*graph);
+
+  ASSERT_THAT(local_init_op, IsOk());
+  EXPECT_THAT(graph->GetCollection(keys::kLocalInitOp), IsEmpty());
+  const auto session = Session::Create(graph).value();
+  EXPECT_THAT(session->Run(Target(*local_init_op)), IsOk());
+  EXPECT_THAT(session->Run(Fetch<float>("l/Read/ReadVariableOp:0")),
+              IsOkAndHolds(2.0f));
+}
+
+TEST(ScaffoldTest, GetOrDefaultMakesWhatIsNotCollected) {  // SCF-22
+  const GraphPtr graph = Graph::Create();
+  std::optional<std::string> made;
+  const auto get = [&] {
+    return Scaffold::GetOrDefault(
+        *graph, "my_op", "mine",
+        [&]() -> absl::StatusOr<std::optional<std::string>> { return made; });
+  };
+
+  EXPECT_THAT(get(), IsOkAndHolds(std::nullopt));
+  EXPECT_THAT(graph->GetCollection("mine"), IsEmpty());
+  made = "first";
+  EXPECT_THAT(get(), IsOkAndHolds("first"));
+  made = "second";
+  EXPECT_THAT(get(), IsOkAndHolds("first"));
+  EXPECT_THAT(graph->GetCollection("mine"), ElementsAre("first"));
+  ASSERT_THAT(graph->AddToCollection("mine", "third"), IsOk());
+  EXPECT_THAT(get(),
+              StatusIs(StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("\"mine\""), HasSubstr("its my_op"))));
 }
 
 TEST(ScaffoldTest, MoreThanOneItemIsAnError) {  // SCF-09, SCF-10

@@ -10,6 +10,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "tensorflow/core/protobuf/config.pb.h"
+#include "tftrain/base/clock.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/session/session.h"
 #include "tftrain/setup/scaffold.h"
@@ -47,6 +49,45 @@ class ChiefSessionCreator : public SessionCreator {
   // Finalizes the scaffold, and with it the graph, then restores or
   // initialises.
   // Errors: those of Scaffold::Finalize() and SessionManager.
+  absl::StatusOr<std::shared_ptr<Session>> CreateSession() override;
+
+  const std::shared_ptr<Scaffold>& scaffold() const {
+    return options_.scaffold;
+  }
+
+ private:
+  const GraphPtr graph_;
+  Options options_;
+  // Made at the first creation and used again for later ones.
+  std::unique_ptr<SessionManager> manager_;
+};
+
+// Makes the session of one who trains beside the chief, on the same server:
+// waits until the chief has initialised the model, and never runs init_op nor
+// restores.
+// Python: tf.compat.v1.train.WorkerSessionCreator.
+class WorkerSessionCreator : public SessionCreator {
+ public:
+  struct Options {
+    // Default: a Scaffold() of its own.
+    std::shared_ptr<Scaffold> scaffold;
+    // "grpc://host:port"; a model in this process has no chief elsewhere.
+    std::string master;
+    tensorflow::ConfigProto config;
+    ThreadMode thread_mode = ThreadMode::kPool;
+    // How long to wait for the model at most, in seconds, and how often to
+    // look.
+    double max_wait_secs = 30 * 60;
+    double recovery_wait_secs = 30;
+    // Must outlive the creator. Null means the machine's clock.
+    Clock* clock = nullptr;
+  };
+
+  WorkerSessionCreator(GraphPtr graph, Options options);
+
+  // Finalizes the scaffold, and with it the graph, then waits for the model.
+  // Errors: those of Scaffold::Finalize() and
+  // SessionManager::WaitForSession().
   absl::StatusOr<std::shared_ptr<Session>> CreateSession() override;
 
   const std::shared_ptr<Scaffold>& scaffold() const {

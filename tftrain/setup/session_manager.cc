@@ -4,6 +4,7 @@
 #include "tftrain/setup/session_manager.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
+#include "tftrain/base/mutex.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/graph/collection_keys.h"
@@ -47,10 +49,36 @@ absl::StatusOr<std::vector<std::string>> Candidates(const std::string& folder) {
   return candidates;
 }
 
+absl::Status CheckRecoverOptions(
+    const SessionManager::RecoverOptions& options) {
+  if (std::isnan(options.max_wait_secs)) {
+    return absl::InvalidArgumentError(
+        "max_wait_secs is \"nan\"; give a number of seconds");
+  }
+  if (!options.checkpoint_dir.empty() &&
+      !options.checkpoint_filename_with_path.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("both checkpoint_dir \"", options.checkpoint_dir,
+                     "\" and checkpoint_filename_with_path \"",
+                     options.checkpoint_filename_with_path,
+                     "\" were given; give one of them"));
+  }
+  return absl::OkStatus();
+}
+
+// Where iterators were set back by their initializers, they are restored now.
+absl::Status RestoreIterators(Session& session, Saver& saver,
+                              const std::string& checkpoint) {
+  if (!saver.restores_iterators()) return absl::OkStatus();
+  return saver.Restore(session, checkpoint, RestorePart::kIterators);
+}
+
 }  // namespace
 
 SessionManager::SessionManager(GraphPtr graph, Options options)
-    : graph_(std::move(graph)), options_(std::move(options)) {}
+    : graph_(std::move(graph)),
+      options_(std::move(options)),
+      clock_(options_.clock != nullptr ? options_.clock : Clock::Real()) {}
 
 absl::StatusOr<std::unique_ptr<SessionManager>> SessionManager::Create(
     GraphPtr graph, Options options) {
@@ -59,15 +87,22 @@ absl::StatusOr<std::unique_ptr<SessionManager>> SessionManager::Create(
     return absl::InvalidArgumentError(
         "ready_for_local_init_op was given without a local_init_op; give both");
   }
+  if (!(options.recovery_wait_secs > 0) ||
+      std::isinf(options.recovery_wait_secs)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("recovery_wait_secs is \"", options.recovery_wait_secs,
+                     "\"; give a positive number of seconds"));
+  }
   return std::unique_ptr<SessionManager>(
       new SessionManager(std::move(graph), std::move(options)));
 }
 
 absl::StatusOr<std::shared_ptr<Session>> SessionManager::PrepareSession(
     const PrepareOptions& options) {
+  TF_RETURN_IF_ERROR(CheckRecoverOptions(options));
   TF_ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
                       Session::Create(graph_, options_.session));
-  absl::Status prepared = Prepare(session, options);
+  absl::Status prepared = Prepare(*session, options);
   if (!prepared.ok()) {
     session->Close().IgnoreError();
     return prepared;
@@ -75,10 +110,50 @@ absl::StatusOr<std::shared_ptr<Session>> SessionManager::PrepareSession(
   return session;
 }
 
-absl::Status SessionManager::Prepare(const std::shared_ptr<Session>& session,
+absl::StatusOr<SessionManager::Recovered> SessionManager::RecoverSession(
+    const RecoverOptions& options) {
+  TF_RETURN_IF_ERROR(CheckRecoverOptions(options));
+  TF_ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
+                      Session::Create(graph_, options_.session));
+  absl::StatusOr<std::string> reason = Recover(*session, options);
+  if (!reason.ok()) {
+    session->Close().IgnoreError();
+    return reason.status();
+  }
+  const bool initialized = reason->empty();
+  return Recovered{std::move(session), initialized, *std::move(reason)};
+}
+
+absl::StatusOr<std::shared_ptr<Session>> SessionManager::WaitForSession(
+    double max_wait_secs) {
+  if (std::isnan(max_wait_secs)) {
+    return absl::InvalidArgumentError(
+        "max_wait_secs is \"nan\"; give a number of seconds");
+  }
+  const absl::Duration deadline =
+      clock_->Monotonic() + absl::Seconds(max_wait_secs);
+  while (true) {
+    TF_ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
+                        Session::Create(graph_, options_.session));
+    absl::StatusOr<std::string> reason = RunLocalInit(*session);
+    if (reason.ok() && reason->empty()) {
+      reason = NotReady(*session, options_.ready_op);
+      if (reason.ok() && reason->empty()) return session;
+    }
+    session->Close().IgnoreError();
+    TF_RETURN_IF_ERROR(reason.status());
+    if (!WaitToLookAgain(deadline, *reason)) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "the model was not ready within ", max_wait_secs, " seconds: ",
+          *reason, "; let the chief initialise it, or wait longer"));
+    }
+  }
+}
+
+absl::Status SessionManager::Prepare(Session& session,
                                      const PrepareOptions& options) {
   TF_ASSIGN_OR_RETURN(const std::optional<std::string> restored,
-                      Restore(*session, options));
+                      Restore(session, options));
   if (!restored.has_value()) {
     if (!options.init_op.has_value() && options.init_fn == nullptr &&
         !options_.local_init_op.has_value()) {
@@ -88,35 +163,25 @@ absl::Status SessionManager::Prepare(const std::shared_ptr<Session>& session,
     }
     if (options.init_op.has_value()) {
       TF_RETURN_IF_ERROR(
-          session->Run(Target(*options.init_op), options.init_feed_dict));
+          session.Run(Target(*options.init_op), options.init_feed_dict));
     }
     if (options.init_fn != nullptr) {
-      TF_RETURN_IF_ERROR(options.init_fn(*session));
+      TF_RETURN_IF_ERROR(options.init_fn(session));
     }
   }
-  if (options_.local_init_op.has_value()) {
-    TF_ASSIGN_OR_RETURN(const std::string not_ready,
-                        NotReady(*session, options_.ready_for_local_init_op));
-    if (!not_ready.empty()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the model is not ready for its local_init_op: ", not_ready,
-          restored.has_value()
-              ? "; the checkpoint was restored, so init_op was not run: "
-                "save these variables too, or take them from another "
-                "collection"
-              : "; let init_op or init_fn initialise them"));
-    }
-    VLOG(1) << "Running the local_init_op";
-    TF_RETURN_IF_ERROR(session->Run(Target(*options_.local_init_op),
-                                    options_.local_init_feed_dict));
-    VLOG(1) << "The local_init_op is done";
+  TF_ASSIGN_OR_RETURN(std::string not_ready, RunLocalInit(session));
+  if (!not_ready.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the model is not ready for its local_init_op: ", not_ready,
+        restored.has_value()
+            ? "; the checkpoint was restored, so init_op was not run: save "
+              "these variables too, or take them from another collection"
+            : "; let init_op or init_fn initialise them"));
   }
-  if (restored.has_value() && options.saver->restores_iterators()) {
-    TF_RETURN_IF_ERROR(
-        options.saver->Restore(*session, *restored, RestorePart::kIterators));
+  if (restored.has_value()) {
+    TF_RETURN_IF_ERROR(RestoreIterators(session, *options.saver, *restored));
   }
-  TF_ASSIGN_OR_RETURN(const std::string not_ready,
-                      NotReady(*session, options_.ready_op));
+  TF_ASSIGN_OR_RETURN(not_ready, NotReady(session, options_.ready_op));
   if (!not_ready.empty()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the model is not ready after its initialisation: ", not_ready,
@@ -126,35 +191,48 @@ absl::Status SessionManager::Prepare(const std::shared_ptr<Session>& session,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> SessionManager::Recover(
+    Session& session, const RecoverOptions& options) {
+  TF_ASSIGN_OR_RETURN(const std::optional<std::string> restored,
+                      Restore(session, options));
+  TF_ASSIGN_OR_RETURN(std::string not_ready, RunLocalInit(session));
+  if (!restored.has_value()) return "there was no checkpoint to restore";
+  if (!not_ready.empty()) {
+    return absl::StrCat("not ready for local_init_op: ", not_ready);
+  }
+  TF_RETURN_IF_ERROR(RestoreIterators(session, *options.saver, *restored));
+  return NotReady(session, options_.ready_op);
+}
+
 absl::StatusOr<std::optional<std::string>> SessionManager::Restore(
-    Session& session, const PrepareOptions& options) {
-  const bool is_asked = !options.checkpoint_dir.empty() ||
-                        !options.checkpoint_filename_with_path.empty();
-  if (options.saver == nullptr || options.saver->empty() || !is_asked) {
+    Session& session, const RecoverOptions& options) {
+  const std::string& path = options.checkpoint_filename_with_path;
+  if (options.saver == nullptr || options.saver->empty() ||
+      (options.checkpoint_dir.empty() && path.empty())) {
     return std::nullopt;
+  }
+  std::vector<std::string> candidates;
+  if (path.empty()) {
+    TF_ASSIGN_OR_RETURN(candidates, FindCheckpoints(options));
+    if (candidates.empty()) return std::nullopt;
   }
   for (const std::string& op :
        graph_->GetCollection(collection_keys::kSavedModelInitializers)) {
     TF_RETURN_IF_ERROR(session.Run(Target(op)));
   }
-  if (!options.checkpoint_filename_with_path.empty()) {
-    TF_RETURN_IF_ERROR(
-        options.saver->Restore(session, options.checkpoint_filename_with_path,
-                               RestorePart::kAllButIterators));
-    return options.checkpoint_filename_with_path;
-  }
-  return RestoreNewest(session, *options.saver, options.checkpoint_dir);
+  if (path.empty()) return RestoreFirstIntact(session, options, candidates);
+  TF_RETURN_IF_ERROR(
+      options.saver->Restore(session, path, RestorePart::kAllButIterators));
+  return path;
 }
 
-absl::StatusOr<std::optional<std::string>> SessionManager::RestoreNewest(
-    Session& session, Saver& saver, const std::string& folder) {
-  TF_ASSIGN_OR_RETURN(const std::vector<std::string> candidates,
-                      Candidates(folder));
-  if (candidates.empty()) return std::nullopt;
+absl::StatusOr<std::string> SessionManager::RestoreFirstIntact(
+    Session& session, const RecoverOptions& options,
+    const std::vector<std::string>& candidates) {
   FirstError errors;
   for (const std::string& candidate : candidates) {
-    const absl::Status status =
-        saver.Restore(session, candidate, RestorePart::kAllButIterators);
+    const absl::Status status = options.saver->Restore(
+        session, candidate, RestorePart::kAllButIterators);
     if (status.ok()) {
       if (!errors.ok()) {
         LOG(WARNING) << "Restored \"" << candidate << "\" in place of \""
@@ -162,7 +240,8 @@ absl::StatusOr<std::optional<std::string>> SessionManager::RestoreNewest(
                      << "\", which is damaged: " << errors.status();
       }
       // Oldest first, so that retention deletes them in that order.
-      saver.RecoverLastCheckpoints({candidates.rbegin(), candidates.rend()});
+      options.saver->RecoverLastCheckpoints(
+          {candidates.rbegin(), candidates.rend()});
       return candidate;
     }
     // Another model's checkpoint is a mistake to tell, not to pass over.
@@ -170,8 +249,56 @@ absl::StatusOr<std::optional<std::string>> SessionManager::RestoreNewest(
     errors.Update(status);
   }
   return Annotate(errors.status(),
-                  absl::StrCat("; no checkpoint in \"", folder,
+                  absl::StrCat("; no checkpoint in \"", options.checkpoint_dir,
                                "\" is intact; remove them to start anew"));
+}
+
+absl::StatusOr<std::vector<std::string>> SessionManager::FindCheckpoints(
+    const RecoverOptions& options) {
+  const absl::Duration deadline =
+      clock_->Monotonic() + absl::Seconds(options.max_wait_secs);
+  while (true) {
+    TF_ASSIGN_OR_RETURN(std::vector<std::string> candidates,
+                        Candidates(options.checkpoint_dir));
+    if (!candidates.empty() || !options.wait_for_checkpoint ||
+        !WaitToLookAgain(deadline,
+                         absl::StrCat("there is no checkpoint in \"",
+                                      options.checkpoint_dir, "\" yet"))) {
+      return candidates;
+    }
+  }
+}
+
+absl::StatusOr<std::string> SessionManager::RunLocalInit(Session& session) {
+  if (!options_.local_init_op.has_value()) return std::string();
+  TF_ASSIGN_OR_RETURN(std::string not_ready,
+                      NotReady(session, options_.ready_for_local_init_op));
+  if (!not_ready.empty()) return not_ready;
+  LOG(INFO) << "Running the local_init_op";
+  TF_RETURN_IF_ERROR(session.Run(Target(*options_.local_init_op),
+                                 options_.local_init_feed_dict,
+                                 options_.local_init_run_options.has_value()
+                                     ? &*options_.local_init_run_options
+                                     : nullptr));
+  LOG(INFO) << "The local_init_op is done";
+  return not_ready;
+}
+
+bool SessionManager::WaitToLookAgain(absl::Duration deadline,
+                                     std::string_view why) {
+  const absl::Duration now = clock_->Monotonic();
+  if (now >= deadline) return false;
+  LOG(INFO) << "Waiting for the model: " << why;
+  const absl::Duration next =
+      std::min(deadline, now + absl::Seconds(options_.recovery_wait_secs));
+  Mutex mu;
+  CondVar never;
+  MutexLock lock(mu);
+  for (absl::Duration left = next - now; left > absl::ZeroDuration();
+       left = next - clock_->Monotonic()) {
+    clock_->WaitFor(mu, never, left);
+  }
+  return true;
 }
 
 absl::StatusOr<std::string> SessionManager::NotReady(

@@ -7,12 +7,18 @@
 #define TFTRAIN_SETUP_SESSION_MANAGER_H_
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "tensorflow/core/protobuf/config.pb.h"
+#include "tftrain/base/clock.h"
 #include "tftrain/checkpoint/saver.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/session/session.h"
@@ -30,29 +36,52 @@ class SessionManager {
     // Initialises local variables and tables; run after a restore too.
     std::optional<std::string> local_init_op;
     Feeds local_init_feed_dict;
+    std::optional<tensorflow::RunOptions> local_init_run_options;
     // String tensors that name what has no value yet: of all that must have
     // one before the session is used, and before local_init_op runs.
     std::optional<std::string> ready_op;
     std::optional<std::string> ready_for_local_init_op;
+    // Seconds between two looks for a checkpoint or at a model that is not
+    // ready; positive.
+    double recovery_wait_secs = 30;
+    // Must outlive the manager. Null means the machine's clock.
+    Clock* clock = nullptr;
     // How the sessions are opened.
     Session::Options session;
   };
 
-  struct PrepareOptions {
+  struct RecoverOptions {
+    // Restores; nothing is restored without it.
+    std::shared_ptr<Saver> saver;
+    // The folder whose newest intact checkpoint is restored, if it has one, or
+    // the one checkpoint to restore, which must exist; not both.
+    std::string checkpoint_dir;
+    std::string checkpoint_filename_with_path;
+    // Whether to wait for a first checkpoint in the folder, and for how many
+    // seconds at most.
+    bool wait_for_checkpoint = false;
+    double max_wait_secs = 7200;
+  };
+
+  struct PrepareOptions : RecoverOptions {
     // Run when nothing was restored, in this order.
     std::optional<std::string> init_op;
     Feeds init_feed_dict;
     std::function<absl::Status(Session&)> init_fn;
-    // Restores; nothing is restored without it.
-    std::shared_ptr<Saver> saver;
-    // The folder whose newest intact checkpoint is restored, if it has one, or
-    // the one checkpoint to restore, which must exist.
-    std::string checkpoint_dir;
-    std::string checkpoint_filename_with_path;
+  };
+
+  // What RecoverSession() came to.
+  struct Recovered {
+    std::shared_ptr<Session> session;
+    // Whether a checkpoint was restored and made the model ready.
+    bool initialized = false;
+    // Why not; empty when it is.
+    std::string reason;
   };
 
   // Errors: kInvalidArgument for a ready_for_local_init_op without a
-  // local_init_op.
+  // local_init_op, and for a recovery_wait_secs that is not positive and
+  // finite.
   static absl::StatusOr<std::unique_ptr<SessionManager>> Create(
       GraphPtr graph, Options options);
 
@@ -62,32 +91,68 @@ class SessionManager {
   //
   // A checkpoint that is damaged is passed over for the newest intact one of
   // the folder, with a warning that names both.
-  // Errors: those of Saver::Restore; kDataLoss when the folder has checkpoints
-  // and none is intact; kFailedPrecondition when the model is not ready
+  // Errors: kInvalidArgument for a folder and a checkpoint at once; those of
+  // Saver::Restore; kDataLoss when the folder has checkpoints and none is
+  // intact; kFailedPrecondition when the model is not ready
   // afterwards (the variables without a value are named), or when nothing can
   // initialise it. The session is closed then.
   // Python: prepare_session.
   absl::StatusOr<std::shared_ptr<Session>> PrepareSession(
       const PrepareOptions& options);
 
+  // Opens a session and restores what there is, without init_op: local_init_op
+  // runs as soon as the model is ready for it, restored or not. A model that is
+  // not ready then is no error; whoever gets the session initialises it.
+  // Errors: as for PrepareSession(), but for a model that is not ready. The
+  // session is closed then.
+  // Python: recover_session.
+  absl::StatusOr<Recovered> RecoverSession(const RecoverOptions& options);
+
+  // Opens a session on a model that somebody else initialises, on the same
+  // server: looks every recovery_wait_secs seconds, in a new session each time,
+  // and a last time when `max_wait_secs` have passed (infinite: never). Runs
+  // local_init_op as soon as the model is ready for it.
+  // Errors: kDeadlineExceeded, with what has no value, when the model was not
+  // ready in time; those of Session::Create() and Run() at once.
+  // Python: wait_for_session, which gives up as soon as less than
+  // recovery_wait_secs is left.
+  absl::StatusOr<std::shared_ptr<Session>> WaitForSession(
+      double max_wait_secs = std::numeric_limits<double>::infinity());
+
  private:
   SessionManager(GraphPtr graph, Options options);
 
-  absl::Status Prepare(const std::shared_ptr<Session>& session,
-                       const PrepareOptions& options);
+  absl::Status Prepare(Session& session, const PrepareOptions& options);
+  // Empty when the model was restored and is ready, else why it is not.
+  absl::StatusOr<std::string> Recover(Session& session,
+                                      const RecoverOptions& options);
+
   // Restores all but iterators; returns the path of what was restored, if
   // anything was.
   absl::StatusOr<std::optional<std::string>> Restore(
-      Session& session, const PrepareOptions& options);
-  // The same for the newest intact checkpoint of a folder.
-  absl::StatusOr<std::optional<std::string>> RestoreNewest(
-      Session& session, Saver& saver, const std::string& folder);
+      Session& session, const RecoverOptions& options);
+  // The same for the first of `candidates` that is intact.
+  absl::StatusOr<std::string> RestoreFirstIntact(
+      Session& session, const RecoverOptions& options,
+      const std::vector<std::string>& candidates);
+  // The checkpoints of the folder, best first; waits for one if told to.
+  absl::StatusOr<std::vector<std::string>> FindCheckpoints(
+      const RecoverOptions& options);
+
+  // Runs local_init_op if the model is ready for it. Empty when it is, else
+  // the names of what has no value.
+  absl::StatusOr<std::string> RunLocalInit(Session& session);
   // Empty when ready, else the names of what has no value.
   absl::StatusOr<std::string> NotReady(
       Session& session, const std::optional<std::string>& ready_op);
 
+  // Logs `why` and waits until it is time to look again; returns false at once
+  // when it is `deadline` already, in the clock's monotonic time.
+  bool WaitToLookAgain(absl::Duration deadline, std::string_view why);
+
   const GraphPtr graph_;
   const Options options_;
+  Clock* const clock_;
 };
 
 }  // namespace tftrain

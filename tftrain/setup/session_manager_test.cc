@@ -3,18 +3,24 @@
 
 #include "tftrain/setup/session_manager.h"
 
+#include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
+#include "tensorflow/cc/ops/while_loop.h"
 #include "tftrain/base/file.h"
+#include "tftrain/base/thread.h"
 #include "tftrain/graph/collection_keys.h"
 #include "tftrain/graph/variable.h"
 #include "tftrain/setup/scaffold.h"
 #include "tftrain/setup/session_creator.h"
+#include "tftrain/testing/fake_clock.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
@@ -27,6 +33,11 @@ namespace ops = tensorflow::ops;
 using absl::StatusCode;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using Manager = std::unique_ptr<SessionManager>;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // A model of the variables "v" (1 at first) and, local, "l" (v + 1 at first).
 GraphPtr Model() {
@@ -69,9 +80,45 @@ class SessionManagerTest : public ::testing::Test {
         .value();
   }
 
+  // Adds a variable "w" that the checkpoint lacks; returns the saver for the
+  // rest.
+  Scaffold::Options WriteCheckpointWithoutW() {
+    const tensorflow::Scope scope = graph_->scope();
+    EXPECT_THAT(Variable::Create(*graph_, scope, "w", ops::Const(scope, 3.0f)),
+                IsOk());
+    Saver::Options only_v;
+    only_v.var_list = {{"v", "v"}};
+    Scaffold::Options pieces;
+    pieces.saver = Saver::Create(*graph_, only_v).value();
+    ChiefSessionCreator::Options chief;
+    chief.scaffold = std::make_shared<Scaffold>(pieces);
+    const auto session = Prepare(chief).value();
+    EXPECT_THAT(pieces.saver->Save(*session, run_ / "model.ckpt"), IsOk());
+    return pieces;
+  }
+
   ChiefSessionCreator::Options FromFolder() {
     ChiefSessionCreator::Options options;
     options.checkpoint_dir = run_.path();
+    return options;
+  }
+
+  // What a SessionManager takes from a finalized scaffold.
+  SessionManager::Options ManagerOptions(const Scaffold::Options& pieces = {}) {
+    scaffold_ = std::make_shared<Scaffold>(pieces);
+    EXPECT_THAT(scaffold_->Finalize(*graph_), IsOk());
+    SessionManager::Options options;
+    options.local_init_op = scaffold_->local_init_op();
+    options.ready_op = scaffold_->ready_op();
+    options.ready_for_local_init_op = scaffold_->ready_for_local_init_op();
+    options.clock = &clock_;
+    return options;
+  }
+
+  SessionManager::RecoverOptions RecoverFromFolder() {
+    SessionManager::RecoverOptions options;
+    options.checkpoint_dir = run_.path();
+    options.saver = scaffold_->saver();
     return options;
   }
 
@@ -83,12 +130,29 @@ class SessionManagerTest : public ::testing::Test {
   }
 
   const TempDir run_;
+  FakeClock clock_;
   const GraphPtr graph_ = Model();
   std::shared_ptr<Scaffold> scaffold_;
 };
 
+TEST_F(SessionManagerTest, HasPythonsDefaults) {  // SM-01, SC-05
+  const SessionManager::Options options;
+  const SessionManager::RecoverOptions recover;
+  const WorkerSessionCreator::Options worker;
+
+  EXPECT_EQ(options.local_init_op, std::nullopt);
+  EXPECT_EQ(options.ready_op, std::nullopt);
+  EXPECT_EQ(options.ready_for_local_init_op, std::nullopt);
+  EXPECT_FALSE(options.local_init_run_options.has_value());
+  EXPECT_EQ(options.recovery_wait_secs, 30);
+  EXPECT_FALSE(recover.wait_for_checkpoint);
+  EXPECT_EQ(recover.max_wait_secs, 7200);
+  EXPECT_EQ(worker.max_wait_secs, 1800);
+  EXPECT_EQ(worker.recovery_wait_secs, 30);
+}
+
 TEST_F(SessionManagerTest, InitialisesWhatThereIsNoCheckpointOf) {
-  // SM-08, SM-14, SM-18, SC-01, SC-02
+  // SM-08, SM-14, SC-02
   const auto session = Prepare(FromFolder());
 
   ASSERT_THAT(session, IsOk());
@@ -116,6 +180,58 @@ TEST_F(SessionManagerTest, RestoresAndRunsTheLocalInitAfterThat) {
   EXPECT_EQ(init_fns, 0);
   EXPECT_THAT(scaffold_->saver()->last_checkpoints(),
               Contains(HasSubstr("model.ckpt-10")));
+}
+
+TEST_F(SessionManagerTest, RestoresNothingWithoutAPathOrASaver) {  // SM-18
+  WriteCheckpoint(10);
+  const auto no_path = Prepare();
+  const Manager manager =
+      SessionManager::Create(graph_, ManagerOptions()).value();
+  SessionManager::RecoverOptions no_saver = RecoverFromFolder();
+  no_saver.saver = nullptr;
+
+  ASSERT_THAT(no_path, IsOk());
+  EXPECT_THAT(V(**no_path), IsOkAndHolds(1.0f));
+  const auto recovered = manager->RecoverSession(no_saver);
+  ASSERT_THAT(recovered, IsOk());
+  EXPECT_FALSE(recovered->initialized);
+}
+
+TEST_F(SessionManagerTest, TakesAFolderOrACheckpointNotBoth) {
+  ChiefSessionCreator::Options options = FromFolder();
+  options.checkpoint_filename_with_path = run_ / "model.ckpt-10";
+
+  EXPECT_THAT(Prepare(options),
+              StatusIs(StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr(run_.path()), HasSubstr("ckpt-10"))));
+}
+
+TEST_F(SessionManagerTest, ALoadedSavedModelIsRestoredOver) {  // SM-25
+  // Its initializer sets a variable of the checkpoint and one beside it.
+  const tensorflow::Scope scope = graph_->scope();
+  Variable::Options beside;
+  beside.collection = keys::kModelVariables;
+  const Variable loaded = Variable::Create(*graph_, scope, "loaded",
+                                           ops::Const(scope, 0.0f), beside)
+                              .value();
+  const Variable v =
+      Variable::FromCollection(*graph_, keys::kGlobalVariables).value().front();
+  const auto set = [&](const Variable& variable) {
+    return ops::AssignVariableOp(scope, variable.handle(),
+                                 ops::Const(scope, 7.0f))
+        .operation;
+  };
+  Group(scope.WithOpName("load"), {set(v), set(loaded)});
+  ASSERT_THAT(graph_->AddToCollection(keys::kSavedModelInitializers, "load"),
+              IsOk());
+  WriteCheckpoint(10);
+
+  const auto session = Prepare(FromFolder());
+
+  ASSERT_THAT(session, IsOk());
+  EXPECT_THAT(V(**session), IsOkAndHolds(5.0f));
+  EXPECT_THAT((*session)->Run(Fetch<float>("loaded/Read/ReadVariableOp:0")),
+              IsOkAndHolds(7.0f));
 }
 
 TEST_F(SessionManagerTest, TheInitFnComesAfterTheInitOp) {  // SM-08
@@ -150,7 +266,7 @@ TEST_F(SessionManagerTest, AReadyForLocalInitOpNeedsALocalInitOp) {  // SM-02
               StatusIs(StatusCode::kInvalidArgument));
 }
 
-TEST_F(SessionManagerTest, NamesTheVariablesWithoutAValue) {  // SM-10, SM-15
+TEST_F(SessionManagerTest, NamesTheVariablesWithoutAValue) {  // SM-15
   Scaffold::Options pieces;
   ops::NoOp(graph_->scope().WithOpName("nothing"));
   pieces.init_op = "nothing";
@@ -160,6 +276,40 @@ TEST_F(SessionManagerTest, NamesTheVariablesWithoutAValue) {  // SM-10, SM-15
   EXPECT_THAT(Prepare(options),
               StatusIs(StatusCode::kFailedPrecondition,
                        AllOf(HasSubstr("local_init_op"), HasSubstr(": v"))));
+}
+
+TEST_F(SessionManagerTest, AReadyOpMayFailInsteadOfNaming) {  // SM-16
+  // A read fails while the variable has no value; that is "not ready". Any
+  // other failure is one.
+  const tensorflow::Scope scope = graph_->scope();
+  ops::NoOp(scope.WithOpName("nothing"));
+  const ops::HashTable table(scope, tensorflow::DT_STRING,
+                             tensorflow::DT_INT64);
+  ops::LookupTableFind(scope.WithOpName("find"), table.table_handle,
+                       ops::Const(scope, "key"), ops::Const(scope, int64_t{0}));
+  ASSERT_THAT(graph_->status(), IsOk());
+  const auto prepare = [&](const std::string& ready_op) {
+    SessionManager::Options options;
+    options.ready_op = ready_op;
+    SessionManager::PrepareOptions nothing;
+    nothing.init_op = "nothing";
+    return SessionManager::Create(graph_, options)
+        .value()
+        ->PrepareSession(nothing)
+        .status();
+  };
+
+  EXPECT_THAT(prepare("v/Read/ReadVariableOp:0"),
+              StatusIs(StatusCode::kFailedPrecondition,
+                       HasSubstr("not ready after its initialisation")));
+  EXPECT_THAT(prepare("v/Read/ReadVariableOp"),
+              StatusIs(StatusCode::kFailedPrecondition,
+                       HasSubstr("not ready after its initialisation")));
+  EXPECT_THAT(
+      prepare("find:0"),
+      StatusIs(StatusCode::kFailedPrecondition,
+               AllOf(HasSubstr("Table not initialized"),
+                     Not(HasSubstr("not ready after its initialisation")))));
 }
 
 TEST_F(SessionManagerTest, AnInt32ReadyOpIsTheOldStyleOfReady) {  // SM-15
@@ -189,6 +339,62 @@ TEST_F(SessionManagerTest, LocalInitTakesFeeds) {  // SM-06
 
   ASSERT_THAT(session, IsOk());
   EXPECT_THAT(L(**session), IsOkAndHolds(9.0f));
+}
+
+TEST_F(SessionManagerTest, LocalInitTakesRunOptions) {  // SM-06
+  SessionManager::Options options = ManagerOptions();
+  options.ready_for_local_init_op.reset();
+  options.local_init_op = "wait";
+  options.local_init_run_options.emplace().set_timeout_in_ms(1);
+  scaffold_->Unfinalize();
+  const tensorflow::Scope scope = graph_->scope();
+  const ops::FIFOQueue never(scope, {tensorflow::DT_FLOAT});
+  ops::QueueDequeue(scope.WithOpName("wait"), never, {tensorflow::DT_FLOAT});
+
+  EXPECT_THAT(
+      SessionManager::Create(graph_, options).value()->PrepareSession({}),
+      StatusIs(StatusCode::kDeadlineExceeded));
+}
+
+TEST_F(SessionManagerTest, TellsOfTheLocalInit) {  // SM-31
+  if (!LogCapture::HoldsInfo()) GTEST_SKIP() << "INFO is not logged";
+  const LogCapture log;
+
+  ASSERT_THAT(Prepare(), IsOk());
+
+  EXPECT_THAT(log.lines(), Contains("INFO: Running the local_init_op"));
+  EXPECT_THAT(log.lines(), Contains("INFO: The local_init_op is done"));
+}
+
+TEST_F(SessionManagerTest, AnInitialValueMayComeOutOfALoop) {  // SM-33
+  const tensorflow::Scope scope = graph_->scope();
+  std::vector<tensorflow::Output> doubled;
+  ASSERT_THAT(ops::BuildWhileLoop(
+                  scope, {ops::Const(scope, 1.0f)},
+                  [](const tensorflow::Scope& body,
+                     const std::vector<tensorflow::Output>& in,
+                     tensorflow::Output* goes_on) {
+                    *goes_on = ops::Less(body, in[0], 100.0f);
+                    return body.status();
+                  },
+                  [](const tensorflow::Scope& body,
+                     const std::vector<tensorflow::Output>& in,
+                     std::vector<tensorflow::Output>* out) {
+                    out->push_back(ops::Mul(body, in[0], 2.0f));
+                    return body.status();
+                  },
+                  "loop", &doubled),
+              IsOk());
+  const auto scalar = ops::EnsureShape(
+      scope, doubled[0],
+      tensorflow::PartialTensorShape(absl::Span<const int64_t>()));
+  ASSERT_THAT(Variable::Create(*graph_, scope, "d", scalar), IsOk());
+
+  const auto session = Prepare();
+
+  ASSERT_THAT(session, IsOk());
+  EXPECT_THAT((*session)->Run(Fetch<float>("d/Read/ReadVariableOp:0")),
+              IsOkAndHolds(128.0f));
 }
 
 TEST_F(SessionManagerTest, ADamagedCheckpointIsPassedOverWithAWarning) {  // R4
@@ -253,6 +459,123 @@ TEST_F(SessionManagerTest, AnEmptyModelIsInitialisedNotRestored) {  // SM-26
   EXPECT_THAT(ChiefSessionCreator(empty, options).CreateSession(), IsOk());
 
   EXPECT_EQ(init_fns, 1);
+}
+
+TEST_F(SessionManagerTest, RecoversWhatTheCheckpointHolds) {  // SM-27
+  WriteCheckpoint(10);
+  const Manager manager =
+      SessionManager::Create(graph_, ManagerOptions()).value();
+
+  const auto recovered = manager->RecoverSession(RecoverFromFolder());
+
+  ASSERT_THAT(recovered, IsOk());
+  EXPECT_TRUE(recovered->initialized) << recovered->reason;
+  EXPECT_EQ(recovered->reason, "");
+  EXPECT_THAT(V(*recovered->session), IsOkAndHolds(5.0f));
+  EXPECT_THAT(L(*recovered->session), IsOkAndHolds(6.0f));
+}
+
+TEST_F(SessionManagerTest, WithoutACheckpointOnlyTheLocalInitRuns) {  // SM-27
+  const tensorflow::Scope scope = graph_->scope();
+  const Variable l =
+      Variable::FromCollection(*graph_, keys::kLocalVariables).value().front();
+  ops::AssignVariableOp(scope.WithOpName("l_is_9"), l.handle(),
+                        ops::Const(scope, 9.0f));
+  SessionManager::Options options = ManagerOptions();
+  options.local_init_op = "l_is_9";
+  options.ready_for_local_init_op.reset();
+  const Manager manager = SessionManager::Create(graph_, options).value();
+
+  const auto recovered = manager->RecoverSession(RecoverFromFolder());
+
+  ASSERT_THAT(recovered, IsOk());
+  EXPECT_FALSE(recovered->initialized);
+  EXPECT_THAT(recovered->reason, HasSubstr("no checkpoint"));
+  EXPECT_THAT(L(*recovered->session), IsOkAndHolds(9.0f));
+  EXPECT_THAT(V(*recovered->session),
+              StatusIs(StatusCode::kFailedPrecondition));
+}
+
+TEST_F(SessionManagerTest, ACheckpointOfAPartLeavesTheRestToTheCaller) {
+  // SM-27
+  const Scaffold::Options pieces = WriteCheckpointWithoutW();
+  const Manager manager =
+      SessionManager::Create(graph_, ManagerOptions(pieces)).value();
+
+  const auto recovered = manager->RecoverSession(RecoverFromFolder());
+
+  ASSERT_THAT(recovered, IsOk());
+  EXPECT_FALSE(recovered->initialized);
+  EXPECT_THAT(recovered->reason, HasSubstr(": w"));
+  EXPECT_THAT(V(*recovered->session), IsOkAndHolds(1.0f));
+}
+
+TEST_F(SessionManagerTest, ACheckpointOfAPartDoesNotMakeTheModelReady) {
+  // SM-10
+  ChiefSessionCreator::Options options = FromFolder();
+  options.scaffold = std::make_shared<Scaffold>(WriteCheckpointWithoutW());
+
+  EXPECT_THAT(
+      Prepare(options),
+      StatusIs(StatusCode::kFailedPrecondition,
+               AllOf(HasSubstr(": w;"), HasSubstr("init_op was not run"))));
+}
+
+TEST_F(SessionManagerTest, WaitsForTheFirstCheckpoint) {  // SM-21
+  const Manager manager =
+      SessionManager::Create(graph_, ManagerOptions()).value();
+  SessionManager::RecoverOptions options = RecoverFromFolder();
+  options.wait_for_checkpoint = true;
+  absl::StatusOr<SessionManager::Recovered> recovered;
+  const auto waiter = Thread::Start(
+      "waiter", [&] { recovered = manager->RecoverSession(options); });
+  ASSERT_THAT(waiter, IsOk());
+
+  clock_.AwaitWaiters(1);
+  WriteCheckpoint(10);
+  clock_.Advance(absl::Seconds(30));
+  (*waiter)->Join();
+
+  ASSERT_THAT(recovered, IsOk());
+  EXPECT_TRUE(recovered->initialized) << recovered->reason;
+  EXPECT_THAT(V(*recovered->session), IsOkAndHolds(5.0f));
+}
+
+TEST_F(SessionManagerTest, WaitsForACheckpointAsLongAsItWasTold) {
+  // SM-21, SM-22
+  FakeClock clock(absl::UnixEpoch(), FakeClock::Mode::kAutomatic);
+  SessionManager::Options manager_options = ManagerOptions();
+  manager_options.clock = &clock;
+  const Manager manager =
+      SessionManager::Create(graph_, manager_options).value();
+  SessionManager::RecoverOptions options = RecoverFromFolder();
+  options.max_wait_secs = 70;
+  const absl::Duration start = clock.Monotonic();
+
+  EXPECT_FALSE(manager->RecoverSession(options)->initialized);
+  EXPECT_EQ(clock.Monotonic() - start, absl::ZeroDuration());
+
+  options.wait_for_checkpoint = true;
+  EXPECT_FALSE(manager->RecoverSession(options)->initialized);
+  EXPECT_EQ(clock.Monotonic() - start, absl::Seconds(70));
+}
+
+TEST_F(SessionManagerTest, RefusesTimesThatAreNone) {
+  for (const double secs : {0.0, -1.0, kNan, kInfinity}) {
+    SessionManager::Options options;
+    options.recovery_wait_secs = secs;
+    EXPECT_THAT(SessionManager::Create(graph_, options),
+                StatusIs(StatusCode::kInvalidArgument,
+                         HasSubstr("recovery_wait_secs")));
+  }
+  const Manager manager = SessionManager::Create(graph_, {}).value();
+  SessionManager::RecoverOptions options;
+  options.max_wait_secs = kNan;
+
+  EXPECT_THAT(manager->RecoverSession(options),
+              StatusIs(StatusCode::kInvalidArgument));
+  EXPECT_THAT(manager->WaitForSession(kNan),
+              StatusIs(StatusCode::kInvalidArgument));
 }
 
 }  // namespace
