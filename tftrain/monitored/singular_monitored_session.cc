@@ -40,6 +40,9 @@ struct SingularMonitoredSession::StopNote {
 
 namespace {
 
+// How long Close() waits, beyond the grace period, for a server's answer.
+constexpr absl::Duration kLastPatience = absl::Milliseconds(900);
+
 std::shared_ptr<Coordinator> MakeCoordinator() {
   Coordinator::Options options;
   // An input that ends in a thread is no clean end: only a step's is.
@@ -175,7 +178,7 @@ absl::Status SingularMonitoredSession::StopAndJoin() {
   if (session_ != nullptr) {
     // Cancels what threads still wait in; they share the session and let go of
     // it last.
-    const absl::Status closed = session_->Close();
+    const absl::Status closed = session_->Close(kLastPatience);
     if (!closed.ok()) LOG(WARNING) << "Closing the session: " << closed;
     session_.reset();
   }

@@ -66,13 +66,13 @@ Session::Session(GraphPtr graph, const Options& options,
 
 Session::~Session() { Close().IgnoreError(); }
 
-absl::Status Session::Close() {
+absl::Status Session::Close(absl::Duration patience) {
   if (closed_.exchange(true, std::memory_order_acq_rel)) {
     return absl::OkStatus();
   }
   graph_->Unfinalize();
   if (engine_->is_inherited()) return absl::OkStatus();
-  absl::Status status = engine_->session()->Close();
+  absl::Status status = engine_->Close(patience);
   MutexLock lock(mu_);
   plans_->Clear();
   interned_.clear();

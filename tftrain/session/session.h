@@ -55,6 +55,10 @@ enum class ThreadMode {
   kCallingThread,
 };
 
+// How long closing waits for a server's answer, unless told otherwise.
+// Python: the same, where a session is left because of an error.
+inline constexpr absl::Duration kSessionClosePatience = absl::Seconds(30);
+
 // Runs a graph, and owns its variables' values while it lives.
 //
 // States: open -> closed. The graph is finalized while the session is open.
@@ -97,7 +101,9 @@ class Session : public Runnable {
   // Closes the session: blocked operations of running steps are cancelled, and
   // later runs fail with kFailedPrecondition. Closing again does nothing, and
   // so does closing in a forked child, where the runtime is its parent's.
-  absl::Status Close();
+  // Errors: kDeadlineExceeded when a server does not answer within `patience`;
+  // the session is closed all the same.
+  absl::Status Close(absl::Duration patience = kSessionClosePatience);
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
   const GraphPtr& graph() const { return graph_; }

@@ -7,7 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
+#include "tftrain/base/thread.h"
+#include "tftrain/session/session.h"
 
 namespace tftrain::internal {
 
@@ -24,7 +27,7 @@ absl::StatusOr<std::shared_ptr<Engine>> Engine::Create(
         "address as grpc://host:port"));
   }
   std::shared_ptr<Engine> engine(
-      new Engine(std::unique_ptr<tensorflow::Session>(raw)));
+      new Engine(std::shared_ptr<tensorflow::Session>(raw)));
   TF_RETURN_IF_ERROR(engine->session_->Create(graph_def));
   if (!engine->session_->LocalDeviceManager(&engine->devices_).ok()) {
     engine->devices_ = nullptr;
@@ -32,15 +35,31 @@ absl::StatusOr<std::shared_ptr<Engine>> Engine::Create(
   return engine;
 }
 
-Engine::Engine(std::unique_ptr<tensorflow::Session> session)
+Engine::Engine(std::shared_ptr<tensorflow::Session> session)
     : session_(std::move(session)) {}
 
 Engine::~Engine() {
   if (is_inherited()) {
-    static_cast<void>(session_.release());
-  } else {
-    session_->Close().IgnoreError();
+    // Kept for good: the runtime's threads are not here to let go of it.
+    new std::shared_ptr<tensorflow::Session>(std::move(session_));
+  } else if (!closed_) {
+    Close(kSessionClosePatience).IgnoreError();
   }
+}
+
+absl::Status Engine::Close(absl::Duration patience) {
+  closed_ = true;
+  if (is_local()) return session_->Close();
+  auto closed = std::make_shared<absl::Status>();
+  TF_ASSIGN_OR_RETURN(
+      const std::shared_ptr<Thread> thread,
+      Thread::Start("close_session", [session = session_, closed] {
+        *closed = session->Close();
+      }));
+  if (thread->JoinFor(patience)) return *closed;
+  return absl::DeadlineExceededError(absl::StrCat(
+      "the server did not answer within ", absl::FormatDuration(patience),
+      " that the session is closed; it may be gone"));
 }
 
 }  // namespace tftrain::internal

@@ -4,9 +4,11 @@
 #ifndef TFTRAIN_SESSION_INTERNAL_ENGINE_H_
 #define TFTRAIN_SESSION_INTERNAL_ENGINE_H_
 
+#include <atomic>
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "tensorflow/core/common_runtime/device_mgr.h"
 #include "tensorflow/core/framework/graph.pb.h"
 #include "tensorflow/core/public/session.h"
@@ -36,11 +38,18 @@ class Engine {
   // runtime's threads are not here, so that even closing it might hang.
   bool is_inherited() const { return ForkGeneration() != fork_generation_; }
 
+  // Closes the session. The answer of a server is awaited for `patience`; one
+  // that does not come is left to a thread of its own.
+  // Errors: kDeadlineExceeded then; else those of the runtime.
+  // REQUIRES: !is_inherited().
+  absl::Status Close(absl::Duration patience);
+
  private:
-  explicit Engine(std::unique_ptr<tensorflow::Session> session);
+  explicit Engine(std::shared_ptr<tensorflow::Session> session);
 
   const int fork_generation_ = ForkGeneration();
-  std::unique_ptr<tensorflow::Session> session_;
+  std::shared_ptr<tensorflow::Session> session_;
+  std::atomic<bool> closed_{false};
   const tensorflow::DeviceMgr* devices_ = nullptr;
 };
 
