@@ -165,7 +165,11 @@ absl::Status Coordinator::Join(const JoinOptions& options) {
 
   const std::vector<std::string> live = DescribeLive(threads);
   for (const std::shared_ptr<Thread>& thread : threads) {
-    if (thread->done()) thread->Join();
+    if (thread->done()) {
+      thread->Join();
+    } else {
+      thread->OnDone([kept = options.kept_by_live_threads] {});
+    }
   }
   absl::Status error;
   {

@@ -72,6 +72,10 @@ class Coordinator {
 
     // Threads to join beside the registered ones.
     std::vector<std::shared_ptr<Thread>> threads;
+
+    // Given to each thread that still runs after that, which lets go of it when
+    // it ends: what the threads use and the caller is about to free.
+    std::shared_ptr<const void> kept_by_live_threads;
   };
 
   explicit Coordinator(Options options);

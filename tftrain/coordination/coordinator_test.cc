@@ -495,6 +495,27 @@ TEST_F(CoordinatorTest, AStragglerOutlivesTheCoordinator) {
   straggler->Join();
 }
 
+// Reliability R9: nothing that it uses is freed before.
+TEST_F(CoordinatorTest, AStragglerKeepsWhatItUses) {
+  AddStubborn("straggler");
+  Add("good", [] {})->JoinFor(absl::InfiniteDuration());
+  coordinator_->RequestStop();
+  Coordinator::JoinOptions options;
+  options.stop_grace_period_secs = 0;
+  options.ignore_live_threads = true;
+  auto used = std::make_shared<int>();
+  const std::weak_ptr<int> lives = used;
+  options.kept_by_live_threads = std::move(used);
+
+  EXPECT_THAT(coordinator_->Join(options), IsOk());
+  options.kept_by_live_threads.reset();
+
+  EXPECT_FALSE(lives.expired());
+  release_->Open();
+  for (const auto& thread : started_) thread->Join();
+  EXPECT_TRUE(lives.expired());
+}
+
 // Reliability R16: user code may call back.
 TEST(CoordinatorOptionsTest, CleanStopMayCallTheCoordinator) {
   Coordinator* self = nullptr;

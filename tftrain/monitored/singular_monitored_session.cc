@@ -50,13 +50,39 @@ std::shared_ptr<Coordinator> MakeCoordinator() {
   return std::make_shared<Coordinator>(options);
 }
 
+// What `callback` of a hook returns, or throws, told with both names.
+absl::Status CallHook(const HookEntry& hook, std::string_view callback,
+                      absl::FunctionRef<absl::Status()> fn) {
+  absl::Status status;
+  const absl::Status thrown = CallCatching([&] {
+    status = fn();
+    return absl::OkStatus();
+  });
+  if (!thrown.ok()) status = absl::InternalError(thrown.message());
+  return HookError(status, hook, callback);
+}
+
+// Marks that a step or a hook's callback runs, after which the session is used.
+class Busy {
+ public:
+  explicit Busy(std::atomic<bool>* busy)
+      : busy_(*busy), before_(busy->load(std::memory_order_relaxed)) {
+    busy_.store(true, std::memory_order_relaxed);
+  }
+  ~Busy() { busy_.store(before_, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool>& busy_;
+  const bool before_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SingularMonitoredSession>>
 SingularMonitoredSession::Create(GraphPtr graph, Options options) {
   std::unique_ptr<SingularMonitoredSession> session(
       new SingularMonitoredSession(std::move(graph), std::move(options)));
-  const absl::Status opened = session->Open();
+  const absl::Status opened = CallCatching([&] { return session->Open(); });
   if (opened.ok()) return session;
   FirstError error(opened);
   session->Abort(opened);
@@ -92,9 +118,8 @@ absl::Status SingularMonitoredSession::BeginHooks() {
     CHECK(hook != nullptr) << "a hook is null";
     HookEntry entry{hook, hook->name(), {}, {}};
     BeginContext context(graph_, scaffold_);
-    const absl::Status begun =
-        CallCatching([&] { return hook->Begin(context); });
-    if (!begun.ok()) return HookError(begun, entry, "Begin");
+    TF_RETURN_IF_ERROR(
+        CallHook(entry, "Begin", [&] { return hook->Begin(context); }));
     entry.declare = context.declared();
     hooks_.push_back(std::move(entry));
   }
@@ -122,7 +147,7 @@ absl::Status SingularMonitoredSession::OpenSession() {
 
 absl::Status SingularMonitoredSession::TakeDeclaredRequests() {
   for (HookEntry& entry : hooks_) {
-    const absl::Status taken = CallCatching([&]() -> absl::Status {
+    const auto take = [&]() -> absl::Status {
       for (const BeginContext::MakeArgs& make : entry.declare) {
         TF_ASSIGN_OR_RETURN(SessionRunArgs args, make());
         if (args.empty()) continue;
@@ -130,40 +155,40 @@ absl::Status SingularMonitoredSession::TakeDeclaredRequests() {
         entry.declared.push_back(std::move(args));
       }
       return absl::OkStatus();
-    });
-    if (!taken.ok()) return HookError(taken, entry, "Begin");
+    };
+    TF_RETURN_IF_ERROR(CallHook(entry, "Begin", take));
   }
   return absl::OkStatus();
 }
 
 absl::Status SingularMonitoredSession::AfterCreateSession() {
   for (const HookEntry& entry : hooks_) {
-    const absl::Status called = CallCatching([&] {
+    TF_RETURN_IF_ERROR(CallHook(entry, "AfterCreateSession", [&] {
       return entry.hook->AfterCreateSession(*session_, *coordinator_);
-    });
-    if (!called.ok()) return HookError(called, entry, "AfterCreateSession");
+    }));
   }
   return absl::OkStatus();
 }
 
 absl::Status SingularMonitoredSession::EndHooks() {
+  const Busy busy(&busy_);
   FirstError error;
   for (const HookEntry& entry : hooks_) {
-    const absl::Status ended =
-        CallCatching([&] { return entry.hook->End(*session_); });
-    if (!ended.ok()) error.Update(HookError(ended, entry, "End"));
+    error.Update(
+        CallHook(entry, "End", [&] { return entry.hook->End(*session_); }));
   }
   hooks_.clear();
   return error.status();
 }
 
 void SingularMonitoredSession::Abort(const absl::Status& status) {
+  const Busy busy(&busy_);
   for (const HookEntry& entry : hooks_) {
-    const absl::Status told = CallCatching([&] {
+    const absl::Status told = CallHook(entry, "OnAbort", [&] {
       entry.hook->OnAbort(status);
       return absl::OkStatus();
     });
-    if (!told.ok()) LOG(ERROR) << HookError(told, entry, "OnAbort");
+    if (!told.ok()) LOG(ERROR) << told;
   }
   hooks_.clear();
 }
@@ -173,11 +198,13 @@ absl::Status SingularMonitoredSession::StopAndJoin() {
   Coordinator::JoinOptions join;
   join.stop_grace_period_secs = options_.stop_grace_period_secs;
   join.ignore_live_threads = true;
+  join.kept_by_live_threads = std::make_shared<
+      std::pair<std::shared_ptr<Session>, std::shared_ptr<Coordinator>>>(
+      session_, coordinator_);
   const absl::Status joined = coordinator_->Join(join);
   closed_.store(true, std::memory_order_release);
   if (session_ != nullptr) {
-    // Cancels what threads still wait in; they share the session and let go of
-    // it last.
+    // Cancels what threads still wait in; they let go of the session last.
     const absl::Status closed = session_->Close(kLastPatience);
     if (!closed.ok()) LOG(WARNING) << "Closing the session: " << closed;
     session_.reset();
@@ -217,6 +244,11 @@ absl::StatusOr<Summary> SingularMonitoredSession::RunUntilStop(
 
 absl::Status SingularMonitoredSession::Close(absl::Status body) {
   if (closed()) return AlreadyClosed();
+  if (busy_.load(std::memory_order_relaxed)) {
+    return absl::FailedPreconditionError(
+        "the session cannot be closed while one of its steps or a callback of "
+        "a hook runs; call RequestStop there, and close it afterwards");
+  }
   // Training that stopped because a thread failed did not end cleanly.
   if (body.ok() && met_failure_.load(std::memory_order_acquire)) {
     body = coordinator_->status();
@@ -275,6 +307,7 @@ absl::Status SingularMonitoredSession::RunRequest(
     const tensorflow::RunOptions* options, tensorflow::RunMetadata* metadata,
     Receive receive) {
   if (closed()) return AlreadyClosed();
+  const Busy busy(&busy_);
   absl::Status status =
       hooked_->Run(request, feeds, options, metadata, receive);
   if (status.ok() || IsPreemption(status)) return status;

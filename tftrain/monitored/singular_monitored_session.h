@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -130,11 +131,14 @@ class SingularMonitoredSession : public Runnable {
   auto RunStepFn(Fn&& fn) -> std::invoke_result_t<Fn, StepContext&> {
     if (closed()) return AlreadyClosed();
     StepContext context(&raw_session(), this);
+    // The request counts even when `fn` throws.
+    const absl::Cleanup stop = [&] {
+      if (context.stop_requested()) {
+        RequestStop("the step function asked for it");
+      }
+    };
     auto result = std::forward<Fn>(fn)(context);
-    if (context.stop_requested()) {
-      RequestStop("the step function asked for it");
-      return StopIterationError();
-    }
+    if (context.stop_requested()) return StopIterationError();
     return result;
   }
 
@@ -157,12 +161,13 @@ class SingularMonitoredSession : public Runnable {
   // Ends the run, `body` being how it went: after OK or a clean stop
   // (IsCleanStop) every hook's End is called, else every hook's OnAbort; then
   // the threads are stopped and joined within the grace period, and the session
-  // is closed. Threads that still run then are logged and left.
+  // is closed. Threads that still run then are logged and left to themselves;
+  // the plain session and the Coordinator are freed when the last of them ends.
   //
   // Returns the failure of a thread, else the first one of the hooks' End, else
   // `body` unless that is a clean stop; the others are told in its message.
-  // Errors: kFailedPrecondition when the session is closed already; the hooks
-  // hear nothing of that.
+  // Errors: kFailedPrecondition when the session is closed already, or when it
+  // is called from within a step or a hook; the hooks hear nothing of that.
   // Python: close, __exit__.
   absl::Status Close(absl::Status body);
   absl::Status Close() { return Close(absl::OkStatus()); }
@@ -219,6 +224,7 @@ class SingularMonitoredSession : public Runnable {
   std::unique_ptr<internal::HookedSession> hooked_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> met_failure_{false};  // by ShouldStop()
+  std::atomic<bool> busy_{false};         // a step or a hook's callback runs
   Summary summary_;
 
   struct StopNote;

@@ -7,6 +7,7 @@
 #include "tftrain/monitored/singular_monitored_session.h"
 
 #include <functional>
+#include <future>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -474,6 +475,101 @@ TEST(SingularMonitoredSessionTest, AHooksExceptionIsAnErrorOfThatHook) {  // R7
                        AllOf(HasSubstr("thrown"),
                              HasSubstr("FunctionHook::AfterRun"))));
   EXPECT_THAT(session->Close(), IsOk());
+}
+
+TEST(SingularMonitoredSessionTest, WhatAHookThrowsIsInternalInEachCallback) {
+  auto begins = std::make_shared<FunctionHook>();
+  begins->begin = [](BeginContext&) -> absl::Status { throw 7; };
+  SingularMonitoredSession::Options options;
+  options.hooks = {begins};
+  EXPECT_THAT(
+      SingularMonitoredSession::Create(SmallModel(), options),
+      StatusIs(StatusCode::kInternal, HasSubstr("FunctionHook::Begin")));
+
+  auto ends = std::make_shared<FunctionHook>();
+  ends->end = [](Session&) -> absl::Status { throw std::runtime_error("x"); };
+  EXPECT_THAT(Open(SmallModel(), {ends})->Close(),
+              StatusIs(StatusCode::kInternal, HasSubstr("FunctionHook::End")));
+}
+
+TEST(SingularMonitoredSessionTest, AnInitFnThatThrowsUndoesTheCreation) {  // R7
+  Scaffold::Options scaffold;
+  scaffold.init_fn = [](Scaffold&, Session&) -> absl::Status {
+    throw std::runtime_error("thrown");
+  };
+  const GraphPtr graph = SmallModel();
+  SingularMonitoredSession::Options options;
+  options.scaffold = std::make_shared<Scaffold>(scaffold);
+
+  EXPECT_THAT(SingularMonitoredSession::Create(graph, options),
+              StatusIs(StatusCode::kUnknown, HasSubstr("thrown")));
+
+  EXPECT_FALSE(graph->finalized());
+}
+
+TEST(SingularMonitoredSessionTest, AHookCannotCloseItsSession) {  // R7
+  SingularMonitoredSession* session = nullptr;
+  std::vector<absl::Status> closed;
+  auto hook = std::make_shared<FunctionHook>();
+  hook->before = [&](SessionRunContext&) {
+    closed.push_back(session->Close());
+    return SessionRunArgs();
+  };
+  hook->end = [&](Session&) {
+    closed.push_back(session->Close());
+    return absl::OkStatus();
+  };
+  auto owner = Open(SmallModel(), {hook});
+  session = owner.get();
+
+  EXPECT_THAT(session->Run(Train()), IsOk());
+  EXPECT_THAT(session->Close(), IsOk());
+
+  EXPECT_THAT(closed, ElementsAre(StatusIs(StatusCode::kFailedPrecondition,
+                                           HasSubstr("RequestStop")),
+                                  StatusIs(StatusCode::kFailedPrecondition)));
+}
+
+TEST(SingularMonitoredSessionTest, AStopCountsThoughTheStepFunctionThrows) {
+  // R11
+  auto session = Open(SmallModel());
+
+  const absl::Status thrown = CallCatching([&] {
+    return session->RunStepFn([](StepContext& context) -> absl::Status {
+      context.RequestStop().IgnoreError();
+      throw std::runtime_error("thrown");
+    });
+  });
+
+  EXPECT_THAT(thrown, StatusIs(StatusCode::kUnknown));
+  EXPECT_TRUE(session->ShouldStop());
+  EXPECT_THAT(session->Close(), IsOk());
+}
+
+TEST(SingularMonitoredSessionTest, AThreadThatIsStuckKeepsTheSession) {  // R9
+  const GraphPtr graph = SmallModel();
+  SingularMonitoredSession::Options options;
+  options.stop_grace_period_secs = 0;
+  auto session = SingularMonitoredSession::Create(graph, options).value();
+  std::promise<void> release;
+  absl::Status late;
+  const auto thread =
+      Thread::Start("stuck", [&late, &raw = session->raw_session(),
+                              &coordinator = session->coordinator(),
+                              released = release.get_future().share()] {
+        released.wait();
+        if (coordinator.ShouldStop()) late = raw.Run(Train());
+      }).value();
+  session->coordinator().RegisterThread(thread);
+
+  EXPECT_THAT(session->Close(), IsOk());
+  session.reset();
+
+  EXPECT_GT(graph.use_count(), 1);
+  release.set_value();
+  thread->Join();
+  EXPECT_THAT(late, StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_EQ(graph.use_count(), 1);
 }
 
 TEST(SingularMonitoredSessionTest, HooksMayChangeTheGraphInBeginOnly) {
