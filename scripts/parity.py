@@ -34,7 +34,7 @@ LINE = re.compile(r"""((?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'|[^"/]|/(?!/))*)"""
                   r"(?://(.*))?")
 TEST = re.compile(r"(TEST|TEST_F|TEST_P|TYPED_TEST)\(\s*(\w+),\s*(\w+)\s*\)")
 INSTANCE = re.compile(r"^INSTANTIATE_TEST_SUITE_P\(\s*(\w+),\s*(\w+)", re.M)
-ENTRY = re.compile(r'\s+\w*\{"(\w+)"')
+ENTRY = re.compile(r'(\s+)\w*\{"(\w+)"')
 SOURCES = ("tftrain", "tests", "tools", "examples", "benchmarks")
 
 
@@ -73,7 +73,7 @@ def mentions_in(path, root):
   instances = {suite: prefix for prefix, suite in INSTANCE.findall(text)}
   tables = [test for test in TEST.findall(text) if test[0] == "TEST_P"]
   lines = text.splitlines()
-  test, entry, above = "", "", []
+  test, entry, above, indentation = "", "", [], ""
   for i, line in enumerate(lines):
     code, comment = LINE.match(line).groups()
     here = []
@@ -88,10 +88,13 @@ def mentions_in(path, root):
       continue
     starts = TEST.match(" ".join(lines[i:i + 3]))
     names = ENTRY.match(code) if len(tables) == 1 else None
+    if names:  # what is deeper than the first entry belongs to an entry
+      indentation = indentation or names[1]
+      names = names if names[1] == indentation else None
     if starts:
       test, entry = filter_name(*starts.groups(), instances), ""
     elif names:
-      entry = filter_name(*tables[0], instances, names[1])
+      entry = filter_name(*tables[0], instances, names[2])
     elif not line.startswith(" "):
       entry = ""
     yield from (Mention(*mention, test or entry) for mention in above + here)

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that the committed fixtures are what Python TensorFlow does today.
 
-    check_fixtures.py [FIXTURES]
+    check_fixtures.py [--program PROGRAM] [FIXTURES]
 
-Makes the fixtures again in a temporary folder and compares every JSON file
+Makes the fixtures again in a temporary folder, all or those of one program of
+this folder, and compares every JSON file
 with the committed one: floats within common.TOLERANCE, everything else
 exactly. Binary files differ between TensorFlow versions and are compared
 through what expected.json says of them. FIXTURES is by default the folder
@@ -55,14 +56,19 @@ def _same(committed, made):
     return committed == made
 
 
-def _make(folder):
-    for program, arguments in (
-            ("make_metagraph.py", [folder]),
-            ("lifecycle_trace.py",
-             ["--out", os.path.join(folder, "lifecycle.json")])):
-        subprocess.run(
-            [sys.executable, os.path.join(HERE, program), *arguments],
-            check=True)
+# Program -> its arguments for a folder.
+PROGRAMS = {
+    "make_metagraph.py": lambda folder: [folder],
+    "lifecycle_trace.py":
+        lambda folder: ["--out", os.path.join(folder, "lifecycle.json")],
+    "scenario_trace.py": lambda folder: [folder],
+}
+
+
+def _make(program, folder):
+    subprocess.run(
+        [sys.executable, os.path.join(HERE, program),
+         *PROGRAMS[program](folder)], check=True)
 
 
 def _names(folder):
@@ -75,9 +81,12 @@ def _load(folder, name):
         return json.load(file)
 
 
-def compare(committed, made):
-    """All differences between two folders of fixtures."""
-    for name in sorted(_names(committed) ^ _names(made)):
+def compare(committed, made, everything):
+    """All differences between two folders, of which the second has less."""
+    only = _names(made) - _names(committed)
+    if everything:
+        only |= _names(committed) - _names(made)
+    for name in sorted(only):
         yield f"{name}: only in one of the two"
     for name in sorted(_names(committed) & _names(made)):
         yield from differences(_load(committed, name), _load(made, name), name)
@@ -89,11 +98,16 @@ def main():
         description="Compare the committed fixtures with new ones.")
     parser.add_argument("fixtures", nargs="?",
                         default=os.path.join(HERE, "fixtures"))
+    parser.add_argument("--program", choices=PROGRAMS,
+                        help="default: all")
     arguments = parser.parse_args()
+    programs = [arguments.program] if arguments.program else PROGRAMS
     folder = tempfile.mkdtemp(prefix="tftrain_fixtures_")
     try:
-        _make(folder)
-        lines = list(compare(arguments.fixtures, folder))
+        for program in programs:
+            _make(program, folder)
+        lines = list(compare(arguments.fixtures, folder,
+                             everything=not arguments.program))
     finally:
         shutil.rmtree(folder)
     if lines:

@@ -24,21 +24,6 @@ namespace {
 using google::protobuf::Struct;
 using Json = google::protobuf::Value;
 
-Struct ReadJson(const std::string& path) {
-  const absl::StatusOr<std::string> text = ReadFile(path, 16 << 20);
-  CHECK(text.ok()) << text.status();
-  Struct json;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(*text, &json);
-  CHECK(parsed.ok()) << path << ": " << parsed;
-  return json;
-}
-
-const Json& At(const Struct& json, const std::string& key) {
-  const auto it = json.fields().find(key);
-  CHECK(it != json.fields().end()) << "no \"" << key << "\"";
-  return it->second;
-}
-
 // A value as text: whole numbers without a point, null as "none".
 std::string Text(const Json& value) {
   switch (value.kind_case()) {
@@ -114,6 +99,21 @@ void AppendEvents(const std::string& path, std::vector<std::string>* events) {
 }
 
 }  // namespace
+
+Struct ReadJson(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadFile(path, 16 << 20);
+  CHECK(text.ok()) << text.status();
+  Struct json;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(*text, &json);
+  CHECK(parsed.ok()) << path << ": " << parsed;
+  return json;
+}
+
+const Json& At(const Struct& json, const std::string& key) {
+  const auto it = json.fields().find(key);
+  CHECK(it != json.fields().end()) << "no \"" << key << "\"";
+  return it->second;
+}
 
 Fixture::Fixture(const std::string& kind)
     : folder_(absl::StrCat(TFTRAIN_FIXTURES, "/", kind)),
@@ -198,8 +198,8 @@ FolderTrace ReadFolder(const std::string& folder) {
   }
   trace.files.assign(files.begin(), files.end());
   const auto state = GetCheckpointState(folder);
-  CHECK(state.ok()) << state.status();
-  if (state->has_value()) {
+  trace.state_status = state.status();
+  if (state.ok() && state->has_value()) {
     for (const std::string& path : (*state)->all_model_checkpoint_paths) {
       trace.state.push_back(std::string(BaseName(path)));
     }

@@ -10,11 +10,18 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "google/protobuf/struct.pb.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tftrain/session/runnable.h"
 
 namespace tftrain {
+
+// Reads a JSON file; ends the program when it cannot.
+google::protobuf::Struct ReadJson(const std::string& path);
+// The member `key`, which must be there.
+const google::protobuf::Value& At(const google::protobuf::Struct& json,
+                                  const std::string& key);
 
 // A MetaGraph that Python exported, with a checkpoint after some steps and what
 // Python computed; see make_metagraph.py.
@@ -52,6 +59,7 @@ struct FolderTrace {
   std::vector<std::string> checkpoints;
   std::vector<std::string> files;
   std::vector<std::string> state;
+  absl::Status state_status;        // why the state file cannot be read
   std::vector<std::string> events;  // "step what"
 };
 FolderTrace ReadFolder(const std::string& folder);

@@ -108,8 +108,8 @@ class RecordingHook : public SessionRunHook {
   absl::Status Note(const std::string& callback) {
     trace_->calls.push_back(absl::StrCat(name_, ".", callback));
     const bool in_run = absl::EndsWith(callback, "_run");
-    const bool fails = callback == options_.failing &&
-                       (!in_run || runs_ == options_.at_run);
+    const bool fails =
+        callback == options_.failing && (!in_run || runs_ == options_.at_run);
     return fails ? options_.error : absl::OkStatus();
   }
 
@@ -239,8 +239,7 @@ HookPtr Hook(Trace& trace, const std::string& name,
   return std::make_shared<RecordingHook>(&trace, name, std::move(options));
 }
 
-std::vector<HookPtr> TwoHooks(Trace& trace,
-                              RecordingHook::Options first = {}) {
+std::vector<HookPtr> TwoHooks(Trace& trace, RecordingHook::Options first = {}) {
   return {Hook(trace, "A", std::move(first)), Hook(trace, "B")};
 }
 
@@ -326,9 +325,7 @@ void PrintTo(const Scenario& scenario, std::ostream* out) {
 void EndOfAllHooks(ExpectedTrace& python) { python.calls.push_back("B.end"); }
 
 // SMS-27: what a failed creation did is undone.
-void CreationIsUndone(ExpectedTrace& python) {
-  python.graph_finalized = false;
-}
+void CreationIsUndone(ExpectedTrace& python) { python.graph_finalized = false; }
 
 // SMS-22: a session that was closed in its body is not closed again.
 void ClosedOnce(ExpectedTrace& python) {
@@ -346,7 +343,9 @@ std::vector<Scenario> Scenarios() {
          Live(t, {"linear", TwoHooks(t), RunTimes(3)});
        }},
       {"plain_three_steps_with_feeds",
-       [](Trace& t) { Live(t, {"placeholder", TwoHooks(t), RunTimes(3)}); }},
+       [](Trace& t) {
+         Live(t, {"placeholder", TwoHooks(t), RunTimes(3)});
+       }},
       {"hook_requests_stop_at_second_run",
        [](Trace& t) {
          Live(t, {"linear", TwoHooks(t, StoppingAt(2)), RunUntilStop});
@@ -360,7 +359,9 @@ std::vector<Scenario> Scenarios() {
          Live(t, {"linear", TwoHooks(t, StoppingAt(1)), RunTimes(2)});
        }},
       {"input_ends",  // QRN-15
-       [](Trace& t) { Live(t, {"adam_queue", TwoHooks(t), RunUntilStop}); }},
+       [](Trace& t) {
+         Live(t, {"adam_queue", TwoHooks(t), RunUntilStop});
+       }},
 
       // Errors of the body.
       {"body_raises_out_of_range",  // SMS-14, HOOK-08
@@ -370,8 +371,7 @@ std::vector<Scenario> Scenarios() {
        }},
       {"body_raises_stop_iteration",  // SMS-14, SMS-32
        [](Trace& t) {
-         Live(t,
-              {"linear", TwoHooks(t), RunThenReturn(StopIterationError())});
+         Live(t, {"linear", TwoHooks(t), RunThenReturn(StopIterationError())});
        }},
       {"body_raises_value_error",  // SMS-16
        [](Trace& t) {
@@ -397,9 +397,9 @@ std::vector<Scenario> Scenarios() {
        }},
       {"second_begin_raises",  // SMS-28
        [](Trace& t) {
-         Live(t,
-              {"linear", {Hook(t, "A"), Hook(t, "B", Failing("begin"))},
-               RunTimes(1)});
+         Live(t, {"linear",
+                  {Hook(t, "A"), Hook(t, "B", Failing("begin"))},
+                  RunTimes(1)});
        }},
       {"after_create_session_raises",  // SMS-27
        [](Trace& t) {
@@ -409,25 +409,23 @@ std::vector<Scenario> Scenarios() {
        CreationIsUndone},
       {"before_run_raises",  // HOOK-07
        [](Trace& t) {
-         Live(t, {"linear", TwoHooks(t, Failing("before_run", 2)),
-                  RunTimes(3)});
+         Live(t,
+              {"linear", TwoHooks(t, Failing("before_run", 2)), RunTimes(3)});
        }},
       {"before_run_raises_out_of_range",
        [](Trace& t) {
          Live(t, {"linear",
-                  TwoHooks(t, Failing("before_run", 2,
-                                      EndOfInputError("injected"))),
+                  TwoHooks(
+                      t, Failing("before_run", 2, EndOfInputError("injected"))),
                   RunTimes(3)});
        }},
       {"after_run_raises",  // HOOK-09
        [](Trace& t) {
-         Live(t,
-              {"linear", TwoHooks(t, Failing("after_run", 2)), RunTimes(3)});
+         Live(t, {"linear", TwoHooks(t, Failing("after_run", 2)), RunTimes(3)});
        }},
       {"after_run_raises_then_body_goes_on",
        [](Trace& t) {
-         Live(t, {"linear", TwoHooks(t, Failing("after_run")),
-                  [](Body& body) {
+         Live(t, {"linear", TwoHooks(t, Failing("after_run")), [](Body& body) {
                     EXPECT_THAT(body.Run(), StatusIs(Injected().code()));
                     return body.Run(2);
                   }});
@@ -560,10 +558,13 @@ std::vector<Scenario> Scenarios() {
          Live(t, {"linear", {Checkpoints(t, 2, {}, false)}, RunTimes(3)});
        }},
       {"checkpoints_beyond_five",  // SVR-27
-       [](Trace& t) { Live(t, {"linear", {Checkpoints(t, 1)}, RunTimes(7)}); }},
+       [](Trace& t) {
+         Live(t, {"linear", {Checkpoints(t, 1)}, RunTimes(7)});
+       }},
       {"checkpoint_after_body_error",
        [](Trace& t) {
-         Live(t, {"linear", {Checkpoints(t, 2, {Listener(t)})},
+         Live(t, {"linear",
+                  {Checkpoints(t, 2, {Listener(t)})},
                   [](Body& body) -> absl::Status {
                     TF_RETURN_IF_ERROR(body.Run(3));
                     return Injected();
@@ -585,13 +586,13 @@ std::vector<Scenario> Scenarios() {
       {"checkpoint_resumed",
        [](Trace& t) {
          TrainToThree(t);
-         Live(t, {"linear", {Checkpoints(t, 2, {Listener(t)})}, RunTimes(2),
-                  true});
+         Live(
+             t,
+             {"linear", {Checkpoints(t, 2, {Listener(t)})}, RunTimes(2), true});
        },
        // CSH-17: the restored step is not written again.
        [](ExpectedTrace& python) {
-         python.calls.erase(python.calls.begin() + 1,
-                            python.calls.begin() + 3);
+         python.calls.erase(python.calls.begin() + 1, python.calls.begin() + 3);
          python.events.erase(std::find(python.events.begin(),
                                        python.events.end(),
                                        "3 session_log CHECKPOINT model.ckpt"));
@@ -626,7 +627,8 @@ std::vector<Scenario> Scenarios() {
        }},
       {"step_counter_every_tenth_step",  // SCH-03
        [](Trace& t) {
-         Live(t, {"linear", {CountSteps(t.folder.path(), Every::Steps(10))},
+         Live(t, {"linear",
+                  {CountSteps(t.folder.path(), Every::Steps(10))},
                   RunTimes(30)});
        }},
   };

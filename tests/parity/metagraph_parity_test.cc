@@ -51,8 +51,8 @@ class MetaGraphInPythonTest : public ::testing::TestWithParam<const char*> {
   google::protobuf::Struct Python(const std::string& script,
                                   std::vector<std::string> args) {
     google::protobuf::Struct json;
-    const auto output = RunPythonFile(
-        absl::StrCat(TFTRAIN_PARITY_DIR, "/", script), args);
+    const auto output =
+        RunPythonFile(absl::StrCat(TFTRAIN_PARITY_DIR, "/", script), args);
     EXPECT_THAT(output, IsOk());
     if (output.ok()) {
       EXPECT_TRUE(
@@ -85,9 +85,8 @@ TEST_P(MetaGraphInPythonTest, PythonRestoresWhatWasTrainedHere) {
                                  .values()) {
       values.push_back(value.number_value());
     }
-    EXPECT_THAT(values,
-                Pointwise(FloatNear(1e-5f),
-                          fixture_.Variable("at_checkpoint", name)))
+    EXPECT_THAT(values, Pointwise(FloatNear(1e-5f),
+                                  fixture_.Variable("at_checkpoint", name)))
         << name;
   }
 }

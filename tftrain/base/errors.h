@@ -101,7 +101,7 @@ class FirstError {
   static constexpr int kMaxLater = 8;
 
   FirstError() = default;
-  explicit FirstError(absl::Status status) { Update(status); }
+  explicit FirstError(const absl::Status& status) { Update(status); }
 
   // Takes note of `status`; an OK status is ignored.
   void Update(const absl::Status& status);

@@ -14,7 +14,7 @@ std::atomic<int> generation{0};
 
 void CountFork() { generation.fetch_add(1, std::memory_order_relaxed); }
 
-[[maybe_unused]] const int registered =
+[[maybe_unused]] const int kRegistered =
     pthread_atfork(nullptr, nullptr, CountFork);
 
 }  // namespace

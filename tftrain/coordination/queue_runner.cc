@@ -70,9 +70,8 @@ absl::StatusOr<std::shared_ptr<QueueRunner>> QueueRunner::FromDef(
   for (const std::string& op : ops) {
     absl::StatusOr<const tensorflow::Node*> node = graph.FindOperation(op);
     if (!node.ok()) {
-      return Annotate(
-          node.status(),
-          absl::StrCat("in the queue runner of \"", def.queue_name(), "\""));
+      return Annotate(node.status(), absl::StrCat("in the queue runner of \"",
+                                                  def.queue_name(), "\""));
     }
   }
   return std::shared_ptr<QueueRunner>(new QueueRunner(def));
@@ -164,8 +163,8 @@ absl::StatusOr<std::vector<std::shared_ptr<Thread>>> QueueRunner::Start(
   };
 
   std::vector<std::shared_ptr<Thread>> threads;
-  auto start = [&](std::string name, std::function<void()> body)
-      -> absl::Status {
+  auto start = [&](std::string name,
+                   std::function<void()> body) -> absl::Status {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<Thread> thread,
                         Thread::Start(std::move(name), std::move(body)));
     if (coordinator != nullptr) coordinator->RegisterThread(thread);
@@ -174,9 +173,8 @@ absl::StatusOr<std::vector<std::shared_ptr<Thread>>> QueueRunner::Start(
   };
   for (int i = 0; i < def_.enqueue_op_name_size(); ++i) {
     const std::string op = def_.enqueue_op_name(i);
-    absl::Status started =
-        start(absl::StrCat(name(), "/", op), [op, session, coordinator,
-                                              finish] {
+    absl::Status started = start(
+        absl::StrCat(name(), "/", op), [op, session, coordinator, finish] {
           finish(EnqueueUntilStopped(op, *session, coordinator.get()));
         });
     if (!started.ok()) {
@@ -188,14 +186,14 @@ absl::StatusOr<std::vector<std::shared_ptr<Thread>>> QueueRunner::Start(
     }
   }
   if (coordinator != nullptr) {
-    TF_RETURN_IF_ERROR(start(
-        absl::StrCat(name(), "/close_on_stop"),
-        [cancel_op = def_.cancel_op_name(), session, coordinator] {
-          Thread::SetActivity("waiting for a stop");
-          coordinator->WaitForStop();
-          Thread::SetActivity(cancel_op);
-          session->Run(Target(cancel_op)).IgnoreError();
-        }));
+    TF_RETURN_IF_ERROR(
+        start(absl::StrCat(name(), "/close_on_stop"),
+              [cancel_op = def_.cancel_op_name(), session, coordinator] {
+                Thread::SetActivity("waiting for a stop");
+                coordinator->WaitForStop();
+                Thread::SetActivity(cancel_op);
+                session->Run(Target(cancel_op)).IgnoreError();
+              }));
   }
   return threads;
 }
@@ -223,8 +221,9 @@ absl::StatusOr<std::vector<std::shared_ptr<Thread>>> StartQueueRunners(
       const std::vector<tensorflow::QueueRunnerDef> defs,
       graph.GetProtoCollection<tensorflow::QueueRunnerDef>(collection));
   if (defs.empty()) {
-    LOG(WARNING) << "The collection \"" << collection
-                 << "\" holds no queue runner to start; the call can be removed";
+    LOG(WARNING)
+        << "The collection \"" << collection
+        << "\" holds no queue runner to start; the call can be removed";
   }
   std::vector<std::shared_ptr<QueueRunner>> runners;
   for (const tensorflow::QueueRunnerDef& def : defs) {

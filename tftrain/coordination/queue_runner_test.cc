@@ -36,8 +36,8 @@ class QueueRunnerTest : public ::testing::Test {
                             ops::FIFOQueue::Capacity(capacity));
     Output next;
     if (limit > 0) {
-      const Output counter = ops::Variable(scope.WithOpName("counter"), {},
-                                           tensorflow::DT_INT64);
+      const Output counter =
+          ops::Variable(scope.WithOpName("counter"), {}, tensorflow::DT_INT64);
       ops::Assign(scope.WithOpName("init"), counter,
                   ops::Const(scope, int64_t{0}));
       next = ops::CountUpTo(scope.WithOpName("next"), counter, limit);
@@ -322,10 +322,10 @@ TEST_F(QueueRunnerTest, AStragglerIsNamedWithItsOperation) {  // CRD-12, R9
   coordinator_->RequestStop();
   Coordinator::JoinOptions join;
   join.stop_grace_period_secs = 0.05;
-  EXPECT_THAT(coordinator_->Join(join),
-              StatusIs(StatusCode::kDeadlineExceeded,
-                       AllOf(HasSubstr("queue/stuck"),
-                             HasSubstr("\"stuck\""))));
+  EXPECT_THAT(
+      coordinator_->Join(join),
+      StatusIs(StatusCode::kDeadlineExceeded,
+               AllOf(HasSubstr("queue/stuck"), HasSubstr("\"stuck\""))));
 
   EXPECT_THAT(session_->Close(), IsOk());  // frees it
   for (const auto& thread : threads_) thread->Join();

@@ -25,9 +25,9 @@ absl::Status CheckIsScalarInteger(const Graph& graph, const Variable& step) {
   }
   const tensorflow::PartialTensorShape shape = graph.ShapeOf(step.value());
   if (shape.dims() > 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the global step \"", step.name(), "\" has the shape ",
-        shape.DebugString(), "; make it an int64 scalar"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the global step \"", step.name(), "\" has the shape ",
+                     shape.DebugString(), "; make it an int64 scalar"));
   }
   return absl::OkStatus();
 }
@@ -49,8 +49,8 @@ absl::StatusOr<Variable> CreateGlobalStep(Graph& graph) {
       Variable step,
       Variable::Create(
           graph, scope, kName,
-          tensorflow::ops::Const(
-              scope.WithOpName(kName, "/Initializer/zeros"), int64_t{0}),
+          tensorflow::ops::Const(scope.WithOpName(kName, "/Initializer/zeros"),
+                                 int64_t{0}),
           options));
   TF_ASSIGN_OR_RETURN(const std::vector<tensorflow::VariableDef> variables,
                       graph.GetProtoCollection<tensorflow::VariableDef>(
@@ -65,19 +65,18 @@ absl::StatusOr<std::optional<Variable>> GetGlobalStep(const Graph& graph) {
       std::vector<Variable> found,
       Variable::FromCollection(graph, collection_keys::kGlobalStep));
   if (found.size() > 1) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the collection \"global_step\" holds ", found.size(),
-        " variables, \"", found[0].name(), "\" and \"", found[1].name(),
-        "\" among them; keep one"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the collection \"global_step\" holds ", found.size(),
+                     " variables, \"", found[0].name(), "\" and \"",
+                     found[1].name(), "\" among them; keep one"));
   }
   if (found.empty()) {
-    TF_ASSIGN_OR_RETURN(
-        found,
-        Variable::FromCollection(graph, collection_keys::kGlobalVariables));
-    found.erase(std::remove_if(
-                    found.begin(), found.end(),
-                    [](const Variable& v) { return v.name() != kName; }),
-                found.end());
+    TF_ASSIGN_OR_RETURN(found, Variable::FromCollection(
+                                   graph, collection_keys::kGlobalVariables));
+    found.erase(
+        std::remove_if(found.begin(), found.end(),
+                       [](const Variable& v) { return v.name() != kName; }),
+        found.end());
   }
   if (found.empty()) return std::nullopt;
   TF_RETURN_IF_ERROR(CheckIsScalarInteger(graph, found.front()));

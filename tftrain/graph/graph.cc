@@ -152,9 +152,9 @@ Graph::Graph()
 
 std::shared_ptr<Graph> Graph::Create() {
   std::shared_ptr<Graph> graph(new Graph);
-  graph->root_ = std::make_unique<tensorflow::Scope>(
-      tensorflow::NewInternalScope(&graph->graph_, &graph->scope_status_,
-                                   &graph->refiner_));
+  graph->root_ =
+      std::make_unique<tensorflow::Scope>(tensorflow::NewInternalScope(
+          &graph->graph_, &graph->scope_status_, &graph->refiner_));
   graph->first_new_node_ = graph->graph_.num_node_ids();
   return graph;
 }
@@ -164,7 +164,8 @@ absl::StatusOr<std::shared_ptr<Graph>> Graph::Load(const std::string& path) {
   MetaGraphDef meta_graph;
   if (!ParseMetaGraph(bytes, &meta_graph)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "\"", path, "\" is not a MetaGraph, or it is damaged; give a file that "
+        "\"", path,
+        "\" is not a MetaGraph, or it is damaged; give a file that "
         "export_meta_graph or Saver wrote, which ends in .meta"));
   }
   absl::StatusOr<std::shared_ptr<Graph>> graph =
@@ -179,9 +180,9 @@ absl::StatusOr<std::shared_ptr<Graph>> Graph::FromMetaGraph(
     MetaGraphDef meta_graph) {
   std::shared_ptr<Graph> graph(new Graph);
   TF_RETURN_IF_ERROR(graph->Import(std::move(meta_graph)));
-  graph->root_ = std::make_unique<tensorflow::Scope>(
-      tensorflow::NewInternalScope(&graph->graph_, &graph->scope_status_,
-                                   &graph->refiner_));
+  graph->root_ =
+      std::make_unique<tensorflow::Scope>(tensorflow::NewInternalScope(
+          &graph->graph_, &graph->scope_status_, &graph->refiner_));
   return graph;
 }
 
@@ -262,7 +263,8 @@ absl::StatusOr<TensorRef> Graph::FindTensor(std::string_view name) const {
           absl::string_view(name.data() + colon + 1, name.size() - colon - 1),
           &port)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("\"", name, "\" is no tensor name; write operation:output,"
+        absl::StrCat("\"", name,
+                     "\" is no tensor name; write operation:output,"
                      " as in \"loss:0\""));
   }
   TF_ASSIGN_OR_RETURN(const Node* node, FindOperation(name.substr(0, colon)));
@@ -302,8 +304,8 @@ absl::Status Graph::AddToCollection(std::string_view key,
   return absl::OkStatus();
 }
 
-absl::Status Graph::AddToCollection(std::string_view key,
-                                    const google::protobuf::MessageLite& proto) {
+absl::Status Graph::AddToCollection(
+    std::string_view key, const google::protobuf::MessageLite& proto) {
   TF_RETURN_IF_ERROR(CheckNotFinalized());
   CollectionDef& collection = collections_[std::string(key)];
   if (collection.kind_case() != CollectionDef::kBytesList &&

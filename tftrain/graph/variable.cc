@@ -20,8 +20,9 @@ using tensorflow::Scope;
 using tensorflow::VariableDef;
 
 // The static shape of `output`, which must be known in every dimension.
-absl::StatusOr<tensorflow::TensorShape> KnownShape(
-    const Graph& graph, const Output& output, std::string_view variable) {
+absl::StatusOr<tensorflow::TensorShape> KnownShape(const Graph& graph,
+                                                   const Output& output,
+                                                   std::string_view variable) {
   const tensorflow::PartialTensorShape shape = graph.ShapeOf(output);
   tensorflow::TensorShape known;
   if (!shape.AsTensorShape(&known)) {
@@ -77,9 +78,9 @@ absl::StatusOr<Variable> Variable::Create(Graph& graph, const Scope& scope,
   variable.handle_ = Output(handle, 0);
 
   const std::string& prefix = scope.impl()->name();
-  const std::string relative =
-      prefix.empty() ? variable.name_
-                     : variable.name_.substr(prefix.size() + 1);
+  const std::string relative = prefix.empty()
+                                   ? variable.name_
+                                   : variable.name_.substr(prefix.size() + 1);
   const Scope parts = scope.WithNoControlDependencies();
   tensorflow::ops::VarIsInitializedOp(
       parts.WithOpName(relative, "/IsInitialized/VarIsInitializedOp"),
@@ -118,10 +119,10 @@ absl::StatusOr<Variable> Variable::FromDef(const Graph& graph,
   variable.name_ = handle.node->name();
   variable.handle_ = AsOutput(handle);
   // Reference variables of old MetaGraphs have no snapshot of their own.
-  TF_ASSIGN_OR_RETURN(const TensorRef value,
-                      graph.FindTensor(def.snapshot_name().empty()
-                                           ? def.variable_name()
-                                           : def.snapshot_name()));
+  TF_ASSIGN_OR_RETURN(
+      const TensorRef value,
+      graph.FindTensor(def.snapshot_name().empty() ? def.variable_name()
+                                                   : def.snapshot_name()));
   variable.value_ = AsOutput(value);
   variable.dtype_ = value.dtype();
   TF_ASSIGN_OR_RETURN(const tensorflow::Node* initializer,

@@ -91,11 +91,11 @@ FetchTree FetchTree::Of(FetchNode::Kind kind,
   return FetchTree(std::make_shared<const FetchNode>(std::move(node)));
 }
 
-FetchTree List(std::vector<FetchTree> items) {
+FetchTree List(const std::vector<FetchTree>& items) {
   return FetchTree::Of(FetchNode::Kind::kList, items, {});
 }
 
-FetchTree Map(std::map<std::string, FetchTree> items) {
+FetchTree Map(const std::map<std::string, FetchTree>& items) {
   std::vector<std::string> keys;
   std::vector<FetchTree> values;
   for (const auto& [key, item] : items) {

@@ -167,8 +167,8 @@ class FetchTree {
   FetchTree(const Target& target);  // NOLINT: implicit by design
 
  private:
-  friend FetchTree List(std::vector<FetchTree> items);
-  friend FetchTree Map(std::map<std::string, FetchTree> items);
+  friend FetchTree List(const std::vector<FetchTree>& items);
+  friend FetchTree Map(const std::map<std::string, FetchTree>& items);
   template <typename F>
   friend struct FetchTraits;
 
@@ -188,8 +188,8 @@ class FetchTree {
 
 // Fetches that are answered by a list, or by a map with the same keys.
 // Python: fetches that are a list or tuple, or a dict.
-FetchTree List(std::vector<FetchTree> items);
-FetchTree Map(std::map<std::string, FetchTree> items);
+FetchTree List(const std::vector<FetchTree>& items);
+FetchTree Map(const std::map<std::string, FetchTree>& items);
 
 // How a question becomes names and how its answer is read. `Result` is the
 // type of the answer, void when there is none.

@@ -24,9 +24,12 @@ absl::Status CannotTake(std::string_view name, const Tensor& value,
 }
 
 template <typename T>
+constexpr bool kIsComplex = std::is_same_v<T, tensorflow::complex64> ||
+                            std::is_same_v<T, tensorflow::complex128>;
+template <typename T>
 constexpr bool kIsFloating =
     std::is_floating_point_v<T> || std::is_same_v<T, Eigen::half> ||
-    std::is_same_v<T, tensorflow::bfloat16>;
+    std::is_same_v<T, tensorflow::bfloat16> || kIsComplex<T>;
 
 // Whether an integer stays what it is in type To. Floating targets round, as
 // they do in Python.
@@ -49,7 +52,11 @@ bool ConvertElements(const Tensor& from, Tensor* to) {
   auto target = to->flat<To>();
   for (int64_t i = 0; i < source.size(); ++i) {
     if (!Keeps<To>(source(i))) return false;
-    target(i) = static_cast<To>(source(i));
+    if constexpr (kIsComplex<To>) {
+      target(i) = static_cast<typename To::value_type>(source(i));
+    } else {
+      target(i) = static_cast<To>(source(i));
+    }
   }
   return true;
 }
@@ -92,6 +99,10 @@ bool Convert(const Tensor& from, Tensor* to) {
       return ConvertFrom<Eigen::half>(from, to);
     case tensorflow::DT_BFLOAT16:
       return ConvertFrom<tensorflow::bfloat16>(from, to);
+    case tensorflow::DT_COMPLEX64:
+      return ConvertFrom<tensorflow::complex64>(from, to);
+    case tensorflow::DT_COMPLEX128:
+      return ConvertFrom<tensorflow::complex128>(from, to);
     case tensorflow::DT_INT8:
       return ConvertFrom<int8_t>(from, to);
     case tensorflow::DT_INT16:

@@ -144,6 +144,10 @@ TEST(FeedValueTest, NumbersTakeTheTypeTheyAreFedTo) {
   EXPECT_THAT(FedAs<Eigen::half>(0.5), IsOkAndHolds(Eigen::half(0.5f)));
   EXPECT_THAT(FedAs<tensorflow::bfloat16>(2),
               IsOkAndHolds(tensorflow::bfloat16(2.0f)));
+  EXPECT_THAT(FedAs<tensorflow::complex64>(2),
+              IsOkAndHolds(tensorflow::complex64(2.0f, 0.0f)));
+  EXPECT_THAT(FedAs<tensorflow::complex128>(0.5),
+              IsOkAndHolds(tensorflow::complex128(0.5, 0.0)));
 }
 
 // RUN-16

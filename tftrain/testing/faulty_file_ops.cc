@@ -8,8 +8,6 @@
 
 namespace tftrain {
 
-using internal::FileOps;
-
 FaultyFileOps::FaultyFileOps() : former_(internal::ExchangeFileOps(this)) {}
 
 FaultyFileOps::~FaultyFileOps() { internal::ExchangeFileOps(former_); }

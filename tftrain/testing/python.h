@@ -39,9 +39,9 @@ inline absl::StatusOr<std::string> RunPythonFile(
   const auto quote = [](std::string_view text) {
     return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
   };
-  std::string command =
-      absl::StrCat("TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES= ",
-                   quote(PythonForTests()), " ", quote(file));
+  std::string command = absl::StrCat(
+      "TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES= ", quote(PythonForTests()),
+      " ", quote(file));
   for (const std::string& arg : args) {
     absl::StrAppend(&command, " ", quote(arg));
   }

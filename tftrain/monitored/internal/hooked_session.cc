@@ -152,9 +152,9 @@ absl::Status HookedSession::RunStep(const RequestPtr& request,
     MergeRunOptions(*step->args.options(), &*merged);
   }
   std::optional<tensorflow::RunMetadata> own_metadata;
-  if (merged.has_value()) {
-    options = &*merged;
-    if (metadata == nullptr) metadata = &own_metadata.emplace();
+  if (merged.has_value()) options = &*merged;
+  if (options != nullptr && metadata == nullptr) {
+    metadata = &own_metadata.emplace();
   }
 
   {

@@ -20,7 +20,6 @@
 namespace tftrain::internal {
 namespace {
 
-using tensorflow::DataTypeString;
 using tensorflow::Node;
 using tensorflow::Tensor;
 
