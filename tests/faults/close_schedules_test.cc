@@ -23,6 +23,7 @@
 #include "gtest/gtest.h"
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tests/faults/process_state.h"
 #include "tests/faults/random_schedule.h"
@@ -103,8 +104,8 @@ Output AddQueue(Graph& graph, const std::string& name, int threads,
         graph, queue.handle,
         std::vector<tensorflow::Operation>(static_cast<size_t>(threads),
                                            enqueue.operation));
-    TF_CHECK_OK(runner.status());
-    TF_CHECK_OK(AddQueueRunner(graph, **runner));
+    CHECK(runner.ok());
+    CHECK(AddQueueRunner(graph, **runner).ok());
   }
   return queue.handle;
 }
@@ -134,7 +135,7 @@ GraphPtr Model(const Schedule& schedule) {
   AddQueue(*graph, "bad", schedule.Of(Kind::kFailsInOp),
            ops::CheckNumerics(scope, ops::Log(scope, -1.0f), "injected"));
   ops::NoOp(scope.WithOpName("train"));
-  TF_CHECK_OK(graph->status());
+  CHECK(graph->status().ok());
   return graph;
 }
 
@@ -336,9 +337,9 @@ class CloseSchedulesTest : public ::testing::Test {
   // The threads that the runtime keeps are there before anything is counted.
   CloseSchedulesTest() {
     auto session = SingularMonitoredSession::Create(Model(Schedule()));
-    TF_CHECK_OK(session.status());
-    TF_CHECK_OK((*session)->Run(Target("train")));
-    TF_CHECK_OK((*session)->Close());
+    CHECK(session.ok());
+    CHECK((*session)->Run(Target("train")).ok());
+    CHECK((*session)->Close().ok());
   }
 };
 

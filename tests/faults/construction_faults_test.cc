@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tensorflow/cc/ops/standard_ops.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/protobuf/queue_runner.pb.h"
 #include "tests/faults/faulty_hook.h"
 #include "tests/faults/process_state.h"
@@ -75,7 +76,7 @@ class ConstructionFaultsTest : public ::testing::Test {
 
   static GraphPtr Model() {
     GraphPtr graph = CountingGraph();
-    TF_CHECK_OK(AddBlockedQueueRunner(*graph));
+    CHECK(AddBlockedQueueRunner(*graph).ok());
     return graph;
   }
 
@@ -197,12 +198,12 @@ TEST_F(ConstructionFaultsTest, InTheScaffold) {  // R7
   TrainOnce();
   EXPECT_THAT(
       Create([](Graph& graph, Options&) {
-        TF_CHECK_OK(graph.AddToCollection("init_op", "train"));
-        TF_CHECK_OK(graph.AddToCollection("init_op", "fill"));
+        CHECK(graph.AddToCollection("init_op", "train").ok());
+        CHECK(graph.AddToCollection("init_op", "fill").ok());
       }),
       StatusIs(StatusCode::kFailedPrecondition, HasSubstr("\"init_op\"")));
   EXPECT_THAT(Create([](Graph& graph, Options&) {
-                TF_CHECK_OK(graph.AddToCollection("savers", "train"));
+                CHECK(graph.AddToCollection("savers", "train").ok());
               }),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("\"savers\"")));
 }
@@ -235,9 +236,9 @@ TEST_F(ConstructionFaultsTest, InRestoring) {  // R6, R7
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("ckpt-9")));
 
   EXPECT_THAT(Create([](Graph& graph, Options&) {
-                TF_CHECK_OK(Variable::Create(graph, graph.scope(), "added",
-                                             ops::Const(graph.scope(), 1.0f))
-                                .status());
+                CHECK(Variable::Create(graph, graph.scope(), "added",
+                                       ops::Const(graph.scope(), 1.0f))
+                          .ok());
               }),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("\"added\"")));
 
@@ -308,7 +309,7 @@ TEST_F(ConstructionFaultsTest, InStartingQueueRunners) {  // R7, QRN-12
         tensorflow::QueueRunnerDef def;
         def.set_queue_name("small");
         def.add_enqueue_op_name("no_such_enqueue");
-        TF_CHECK_OK(graph.AddToCollection(collection_keys::kQueueRunners, def));
+        CHECK(graph.AddToCollection(collection_keys::kQueueRunners, def).ok());
       }),
       StatusIs(StatusCode::kInvalidArgument, HasSubstr("no_such_enqueue")));
 }

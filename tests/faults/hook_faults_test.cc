@@ -21,6 +21,7 @@
 #include "gtest/gtest.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tests/faults/faulty_hook.h"
 #include "tests/faults/process_state.h"
 #include "tftrain/base/errors.h"
@@ -190,10 +191,10 @@ GraphPtr Model(bool has_queue) {
         tensorflow::InputList({tensorflow::Output(ops::Const(scope, 1.0f))}));
     const auto runner =
         QueueRunner::Create(*graph, queue.handle, {enqueue.operation});
-    TF_CHECK_OK(runner.status());
-    TF_CHECK_OK(AddQueueRunner(*graph, **runner));
+    CHECK(runner.ok());
+    CHECK(AddQueueRunner(*graph, **runner).ok());
   }
-  TF_CHECK_OK(graph->status());
+  CHECK(graph->status().ok());
   return graph;
 }
 
@@ -452,9 +453,9 @@ class HookFaultsTest : public ::testing::Test {
   HookFaultsTest() {
     for (const GraphPtr& model : models_) {
       auto session = SingularMonitoredSession::Create(model);
-      TF_CHECK_OK(session.status());
-      TF_CHECK_OK((*session)->Run(Target("train")));
-      TF_CHECK_OK((*session)->Close());
+      CHECK(session.ok());
+      CHECK((*session)->Run(Target("train")).ok());
+      CHECK((*session)->Close().ok());
     }
   }
 

@@ -18,6 +18,7 @@
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tensorflow/core/lib/io/record_writer.h"
 #include "tensorflow/core/platform/env.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tftrain/coordination/queue_runner.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/monitored/singular_monitored_session.h"
@@ -106,16 +107,16 @@ class InputFaultsTest : public ::testing::Test {
   std::string WriteRecords(const std::string& compression) {
     const std::string path = dir_ / "records";
     std::unique_ptr<tensorflow::WritableFile> file;
-    TF_CHECK_OK(tensorflow::Env::Default()->NewWritableFile(path, &file));
+    CHECK(tensorflow::Env::Default()->NewWritableFile(path, &file).ok());
     tensorflow::io::RecordWriter writer(
         file.get(),
         tensorflow::io::RecordWriterOptions::CreateRecordWriterOptions(
             compression));
     for (int i = 0; i < kRecords; ++i) {
-      TF_CHECK_OK(writer.WriteRecord(Record(i)));
+      CHECK(writer.WriteRecord(Record(i)).ok());
     }
-    TF_CHECK_OK(writer.Close());
-    TF_CHECK_OK(file->Close());
+    CHECK(writer.Close().ok());
+    CHECK(file->Close().ok());
     return path;
   }
 
@@ -130,9 +131,9 @@ class InputFaultsTest : public ::testing::Test {
   static Reading ReadAll(const Build& build, const std::string& path) {
     const GraphPtr graph = Graph::Create();
     build(graph->scope(), path);
-    TF_CHECK_OK(graph->status());
+    CHECK(graph->status().ok());
     auto session = SingularMonitoredSession::Create(graph).value();
-    TF_CHECK_OK(session->raw_session().Run(Target("start")));
+    CHECK(session->raw_session().Run(Target("start")).ok());
     Reading reading;
     while (true) {
       const absl::StatusOr<std::string> next =
@@ -206,8 +207,8 @@ TEST_F(InputFaultsTest, AFileOfFixedRecordsThatIsCutIsNotTheEnd) {  // R6
   const std::string path = dir_ / "fixed";
   std::string content;
   for (int i = 0; i < kRecords; ++i) content += Record(i);
-  TF_CHECK_OK(
-      tensorflow::WriteStringToFile(tensorflow::Env::Default(), path, content));
+  CHECK(tensorflow::WriteStringToFile(tensorflow::Env::Default(), path, content)
+            .ok());
   const Build build = [](const Scope& scope, const std::string& file) {
     const auto number = [&](int64_t n) { return ops::Const(scope, n); };
     Iterate(scope, ops::internal::FixedLengthRecordDatasetV2(
@@ -246,11 +247,11 @@ class InputQueueTest : public InputFaultsTest {
                                  {tensorflow::DT_STRING});
     const auto runner =
         QueueRunner::Create(*graph, records.handle, {enqueue.operation});
-    TF_CHECK_OK(runner.status());
-    TF_CHECK_OK(AddQueueRunner(*graph, **runner));
-    TF_CHECK_OK(graph->status());
+    CHECK(runner.ok());
+    CHECK(AddQueueRunner(*graph, **runner).ok());
+    CHECK(graph->status().ok());
     auto session = SingularMonitoredSession::Create(graph).value();
-    TF_CHECK_OK(session->raw_session().Run(Target("start")));
+    CHECK(session->raw_session().Run(Target("start")).ok());
     return session->RunUntilStop([&] {
       const auto record = session->Run(Fetch<std::string>("record:0"));
       records_ += record.ok();
@@ -286,9 +287,9 @@ class CheckpointFaultsTest : public ::testing::Test {
       options.hooks = {SaveCheckpoints(run_.path(), Every::Steps(1))};
       return options;
     }());
-    TF_CHECK_OK(session.status());
-    TF_CHECK_OK((*session)->Run(Target("train")));
-    TF_CHECK_OK((*session)->Close());
+    CHECK(session.ok());
+    CHECK((*session)->Run(Target("train")).ok());
+    CHECK((*session)->Close().ok());
   }
 
   absl::Status Restore() {

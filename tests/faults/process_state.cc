@@ -15,6 +15,7 @@
 
 #include "absl/log/check.h"
 #include "absl/strings/numbers.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tftrain/base/clock.h"
 
 namespace tftrain {

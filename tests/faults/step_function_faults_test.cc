@@ -19,6 +19,7 @@
 #include "gtest/gtest.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/monitored/singular_monitored_session.h"
 #include "tftrain/testing/matchers.h"
@@ -91,7 +92,7 @@ GraphPtr Model(int elements) {
       scope.WithOpName("train").WithControlDependencies(
           std::vector<tensorflow::Operation>{next.operation}),
       step.handle(), ops::Const(scope, int64_t{1}));
-  TF_CHECK_OK(graph->status());
+  CHECK(graph->status().ok());
   return graph;
 }
 
@@ -117,8 +118,8 @@ Outcome Play(const Case& c) {
       SingularMonitoredSession::Create(
           Model(c.what == What::kEndOfInput ? c.at_run - 1 : 100), options)
           .value();
-  TF_CHECK_OK(session->raw_session().Run(Target("fill")));
-  TF_CHECK_OK(session->raw_session().Run(Target("close")));
+  CHECK(session->raw_session().Run(Target("fill")).ok());
+  CHECK(session->raw_session().Run(Target("close")).ok());
   const Target train("train");
   const auto prepared = session->Prepare(train).value();
 
