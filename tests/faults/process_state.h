@@ -40,6 +40,9 @@ struct ProcessState {
 // was given back to the system.
 int64_t ResidentBytes();
 
+// Whether that means anything: the address sanitizer keeps what was freed.
+bool MemoryIsGivenBack();
+
 // The value of the environment variable `name` as a number, for longer runs
 // than the ordinary one; `otherwise` when it is not set. Ends the program when
 // it is no number.
