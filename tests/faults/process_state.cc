@@ -66,10 +66,10 @@ int64_t ResidentBytes() {
 }
 
 bool MemoryIsGivenBack() {
-#if defined(__has_feature)
-  return !__has_feature(address_sanitizer);
-#elif defined(__SANITIZE_ADDRESS__)
+#if defined(TFTRAIN_WITH_THREAD_SANITIZER) || defined(__SANITIZE_ADDRESS__)
   return false;
+#elif defined(__has_feature)
+  return !__has_feature(address_sanitizer);
 #else
   return true;
 #endif

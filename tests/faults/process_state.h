@@ -40,7 +40,8 @@ struct ProcessState {
 // was given back to the system.
 int64_t ResidentBytes();
 
-// Whether that means anything: the address sanitizer keeps what was freed.
+// Whether that means anything: sanitizers keep what was freed, and notes of
+// their own.
 bool MemoryIsGivenBack();
 
 // The value of the environment variable `name` as a number, for longer runs
