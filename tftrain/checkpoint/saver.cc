@@ -419,6 +419,10 @@ absl::Status Saver::Impl::RunRestore(Session& session,
 absl::Status Saver::Impl::RunRestoreOps(Session& session, RestorePart part,
                                         const Feeds& feeds) {
   const StepHold hold(session);
+  if (!hold.complete()) {
+    LOG(WARNING) << "Restoring while another thread's step runs on, which may "
+                    "change what is restored";
+  }
   if (part == RestorePart::kAll || !restores_iterators()) {
     return session.Run(Target(def_.restore_op_name()), feeds);
   }

@@ -103,5 +103,45 @@ TEST_F(SaverThreadsTest, WhoHoldsMaySave) {
   EXPECT_EQ(reader.StateOf(*prefix), before);
 }
 
+// As Python's input producers with num_epochs do: one step counts the epoch and
+// fills the queue, which is full until this thread takes something out.
+TEST(SaverQueueTest, AFullQueueHoldsNoSaveUp) {
+  namespace ops = tensorflow::ops;
+  const TempDir dir;
+  UnsyncedFileOps file_ops;
+  const GraphPtr graph = MakeModel({"w"});
+  const tensorflow::Scope scope = graph->scope();
+  const auto epochs =
+      Variable::Create(*graph, scope, "epochs", ops::Const(scope, int64_t{0}));
+  ASSERT_THAT(epochs, IsOk());
+  const ops::FIFOQueue queue(scope, {tensorflow::DT_FLOAT},
+                             ops::FIFOQueue::Capacity(1));
+  const ops::AssignAddVariableOp count(scope, epochs->handle(),
+                                       ops::Const(scope, int64_t{1}));
+  const tensorflow::Scope counted = scope.WithControlDependencies(
+      std::vector<tensorflow::Operation>{count.operation});
+  ops::QueueEnqueue(counted.WithOpName("fill"), queue.handle,
+                    {ops::Const(scope, 1.0f)});
+  ops::QueueDequeue(scope.WithOpName("next"), queue.handle,
+                    {tensorflow::DT_FLOAT});
+  const auto saver = Saver::Create(*graph);
+  ASSERT_THAT(saver, IsOk());
+  const std::shared_ptr<Session> session = Session::Create(graph).value();
+  ASSERT_THAT(session->Run(Target("init")), IsOk());
+  ASSERT_THAT(session->Run(Target(epochs->initializer())), IsOk());
+  ASSERT_THAT(session->Run(Target("fill")), IsOk());
+  std::thread blocked([&] { session->Run(Target("fill")).IgnoreError(); });
+  // The step has counted, and so it is about to wait for room.
+  const Fetch<int64_t> counted_epochs(epochs->value());
+  while (session->Run(counted_epochs).value() < 2) std::this_thread::yield();
+
+  const StepHold hold(*session, absl::ZeroDuration());
+  EXPECT_TRUE(hold.complete());
+  EXPECT_THAT((*saver)->Save(*session, dir / "model.ckpt"), IsOk());
+
+  EXPECT_THAT(session->Run(Fetch<float>("next:0")), IsOkAndHolds(1.0f));
+  blocked.join();
+}
+
 }  // namespace
 }  // namespace tftrain

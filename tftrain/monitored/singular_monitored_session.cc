@@ -65,15 +65,15 @@ absl::Status CallHook(const HookEntry& hook, std::string_view callback,
 // Marks that a step or a hook's callback runs, after which the session is used.
 class Busy {
  public:
-  explicit Busy(std::atomic<bool>* busy)
-      : busy_(*busy), before_(busy->load(std::memory_order_relaxed)) {
-    busy_.store(true, std::memory_order_relaxed);
+  explicit Busy(std::atomic<int>* busy) : busy_(*busy) {
+    busy_.fetch_add(1, std::memory_order_relaxed);
   }
-  ~Busy() { busy_.store(before_, std::memory_order_relaxed); }
+  ~Busy() { busy_.fetch_sub(1, std::memory_order_relaxed); }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
 
  private:
-  std::atomic<bool>& busy_;
-  const bool before_;
+  std::atomic<int>& busy_;
 };
 
 }  // namespace
@@ -275,6 +275,12 @@ absl::Status SingularMonitoredSession::Close(absl::Status body) {
 }
 
 void SingularMonitoredSession::NoteHowItEnded(const absl::Status& body) {
+  // A server that answers no more must not hold this up.
+  tensorflow::RunOptions in_time;
+  in_time.set_timeout_in_ms(absl::ToInt64Milliseconds(kLastPatience));
+  const absl::StatusOr<int64_t> step =
+      session_->GlobalStep(session_->is_local() ? nullptr : &in_time);
+  if (step.ok()) summary_.last_step = *step;
   MutexLock lock(stop_note_->mu);
   if (IsEndOfInput(body)) {
     summary_.reason = StopReason::kEndOfInput;
@@ -288,8 +294,6 @@ void SingularMonitoredSession::NoteHowItEnded(const absl::Status& body) {
                           ? hooked_->stop_reason()
                           : stop_note_->reason.value_or("");
   }
-  absl::StatusOr<int64_t> step = session_->GlobalStep();
-  if (step.ok()) summary_.last_step = *step;
 }
 
 absl::Status SingularMonitoredSession::AlreadyClosed() {

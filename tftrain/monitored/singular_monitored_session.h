@@ -224,7 +224,7 @@ class SingularMonitoredSession : public Runnable {
   std::unique_ptr<internal::HookedSession> hooked_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> met_failure_{false};  // by ShouldStop()
-  std::atomic<bool> busy_{false};         // a step or a hook's callback runs
+  std::atomic<int> busy_{0};  // how many steps and callbacks of hooks run
   Summary summary_;
 
   struct StopNote;

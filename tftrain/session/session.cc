@@ -14,7 +14,6 @@
 #include "tftrain/session/internal/engine.h"
 #include "tftrain/session/internal/global_step_reader.h"
 #include "tftrain/session/internal/plan_cache.h"
-#include "tftrain/session/internal/step_gate.h"
 #include "tftrain/session/internal/step_plan.h"
 
 namespace tftrain {
@@ -61,7 +60,6 @@ Session::Session(GraphPtr graph, const Options& options,
     : graph_(std::move(graph)),
       options_(options),
       engine_(std::move(engine)),
-      gate_(std::make_unique<internal::StepGate>()),
       plans_(std::make_unique<internal::PlanCache>(options.max_plans)) {}
 
 Session::~Session() { Close().IgnoreError(); }
@@ -96,7 +94,8 @@ absl::Status Session::CheckUsable() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> Session::GlobalStep() {
+absl::StatusOr<int64_t> Session::GlobalStep(
+    const tensorflow::RunOptions* options) {
   TF_RETURN_IF_ERROR(CheckUsable());
   if (global_step_ == nullptr) {
     return RequireGlobalStep(*graph_, "GlobalStep").status();
@@ -108,7 +107,7 @@ absl::StatusOr<int64_t> Session::GlobalStep() {
   }
   TF_ASSIGN_OR_RETURN(
       const tensorflow::Tensor step,
-      Run(Fetch<tensorflow::Tensor>(global_step_->value_name())));
+      Run(Fetch<tensorflow::Tensor>(global_step_->value_name()), {}, options));
   return step.dtype() == tensorflow::DT_INT32
              ? int64_t{step.scalar<int32_t>()()}
              : step.scalar<int64_t>()();
@@ -177,8 +176,8 @@ absl::Status Session::RunParts(absl::Span<const StepPart> parts,
     buffers->plan.reset();
     TF_ASSIGN_OR_RETURN(buffers->plan, FindOrMakePlan(parts));
   }
-  const internal::GatePass pass(buffers->plan->changes_variables() ? gate_.get()
-                                                                   : nullptr);
+  // The plan keeps the gate, also when this session is dropped meanwhile.
+  const internal::GatePass pass(buffers->plan->gate());
   return buffers->plan->Run(parts, options, metadata, buffers);
 }
 
@@ -194,8 +193,8 @@ absl::Status Session::RunRequest(const RequestPtr& request,
 }
 
 StepHold::StepHold(Session& session, absl::Duration patience)
-    : gate_(*session.gate_), complete_(gate_.Close(patience)) {}
+    : engine_(session.engine_), complete_(engine_->gate().Close(patience)) {}
 
-StepHold::~StepHold() { gate_.Open(); }
+StepHold::~StepHold() { engine_->gate().Open(); }
 
 }  // namespace tftrain

@@ -31,7 +31,6 @@ namespace internal {
 class Engine;
 class GlobalStepReader;
 class PlanCache;
-class StepGate;
 class StepPlan;
 struct StepBuffers;
 
@@ -119,7 +118,9 @@ class Session : public Runnable {
   // Errors: kFailedPrecondition when the graph has no global step or it has no
   // value yet.
   // Python: tf.compat.v1.train.global_step.
-  absl::StatusOr<int64_t> GlobalStep();
+  // `options`, which may be null, are for that run.
+  absl::StatusOr<int64_t> GlobalStep(
+      const tensorflow::RunOptions* options = nullptr);
 
   // Runs all `parts` as one step, into `buffers`, which may be used again for
   // the next step and is fastest then. For the layers above: a caller's part
@@ -164,7 +165,6 @@ class Session : public Runnable {
   const Options options_;
   const std::shared_ptr<internal::Engine> engine_;
   std::unique_ptr<internal::GlobalStepReader> global_step_;
-  const std::unique_ptr<internal::StepGate> gate_;
 
   std::atomic<bool> closed_{false};
   std::atomic<int64_t> plans_made_{0};
@@ -200,7 +200,7 @@ class StepHold {
   bool complete() const { return complete_; }
 
  private:
-  internal::StepGate& gate_;
+  const std::shared_ptr<internal::Engine> engine_;
   const bool complete_;
 };
 

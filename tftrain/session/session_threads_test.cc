@@ -39,7 +39,8 @@ constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
 // Three ways to make a thread wait for another without a clock: "blocked:0"
 // tells "wait" that it runs and waits for "free"; "slow:0" tells "wait" that it
 // runs and computes for some 0.2 s without any point at which it could be
-// stopped; "add" adds 1 to the variable "w".
+// stopped; "add" adds 1 to the variable "w"; "blocked_add" does so when "free"
+// was run, after it has taken what "ready" put there ("waiting:0" is how much).
 class SessionThreadsTest : public testing::Test {
  protected:
   SessionThreadsTest() {
@@ -68,6 +69,19 @@ class SessionThreadsTest : public testing::Test {
     EXPECT_THAT(w, IsOk());
     ops::AssignAddVariableOp(scope.WithOpName("add"), w->handle(),
                              ops::Const(scope, int64_t{1}));
+    const auto go = Queue("go");
+    ops::QueueEnqueue(scope.WithOpName("ready"), go, {one});
+    ops::QueueSize(scope.WithOpName("waiting"), go);
+    const ops::QueueDequeue went(scope, go, {tensorflow::DT_FLOAT});
+    const ops::QueueDequeue held(
+        scope.WithControlDependencies(
+            std::vector<tensorflow::Operation>{went.operation}),
+        gate, {tensorflow::DT_FLOAT});
+    ops::AssignAddVariableOp(
+        scope.WithOpName("blocked_add")
+            .WithControlDependencies(
+                std::vector<tensorflow::Operation>{held.operation}),
+        w->handle(), ops::Const(scope, int64_t{1}));
     for (int i = 0; i < 8; ++i) {
       ops::AddV2(scope.WithOpName(absl::StrCat("sum_", i)), one,
                  ops::Const(scope, static_cast<float>(i)));
@@ -138,6 +152,23 @@ TEST_F(SessionThreadsTest, SessionMayBeDroppedWhileAStepIsBlocked) {
 
   EXPECT_THAT(step.Join(), StatusIs(kCancelled));
   EXPECT_FALSE(graph_->finalized());
+}
+
+TEST_F(SessionThreadsTest, SessionMayBeDroppedWhileAStepChangesVariables) {
+  auto session = Open();
+  ASSERT_THAT(session->Run(Target("ready")), IsOk());
+  absl::Status status;
+  std::thread thread([&, running = session.get()] {
+    status = running->Run(Target("blocked_add"));
+  });
+  while (session->Run(Fetch<int>("waiting:0")).value() > 0) {
+    std::this_thread::yield();
+  }
+
+  session.reset();
+
+  thread.join();
+  EXPECT_THAT(status, StatusIs(kCancelled));
 }
 
 TEST_F(SessionThreadsTest, SessionMayBeDroppedWhileAStepComputes) {

@@ -70,7 +70,7 @@ bool ChangesNothing(const Node* node) {
       "IteratorV2",        "OneShotIterator"};
   // Pure, but made to fail.
   static const auto* const kChecks = new std::unordered_set<std::string>{
-      "CheckNumerics", "CheckNumericsV2", "EnsureShape"};
+      "CheckNumerics", "CheckNumericsV2", "EnsureShape", "HistogramSummary"};
   if (NeedsFeed(node) || kChecks->count(node->type_string()) > 0) return false;
   return !node->op_def().is_stateful() ||
          kReads->count(node->type_string()) > 0;
@@ -78,17 +78,20 @@ bool ChangesNothing(const Node* node) {
 
 bool ChangesVariables(const Node* node) {
   const std::string& type = node->type_string();
+  for (const char* blocking : {"Queue", "Iterator", "Reader"}) {
+    if (absl::StartsWith(type, blocking)) return false;
+  }
   for (int i = 0; i < node->num_inputs(); ++i) {
-    if (tensorflow::IsRefType(node->input_type(i))) {
-      return type != "IsVariableInitialized";
-    }
-    if (node->input_type(i) == tensorflow::DT_RESOURCE) {
-      return !ChangesNothing(node) && !absl::StartsWith(type, "Queue") &&
-             !absl::StartsWith(type, "Iterator") &&
-             !absl::StartsWith(type, "Reader");
+    if (tensorflow::IsRefType(node->input_type(i)) ||
+        node->input_type(i) == tensorflow::DT_RESOURCE) {
+      return !ChangesNothing(node);
     }
   }
   return false;
+}
+
+bool FillsQueue(const Node* node) {
+  return absl::StartsWith(node->type_string(), "QueueEnqueue");
 }
 
 }  // namespace tftrain::internal

@@ -48,6 +48,10 @@ bool ChangesNothing(const tensorflow::Node* node);
 // iterators have locks of their own, and may block.
 bool ChangesVariables(const tensorflow::Node* node);
 
+// Whether a run of `node` may wait until somebody takes something out of a
+// queue.
+bool FillsQueue(const tensorflow::Node* node);
+
 }  // namespace tftrain::internal
 
 #endif  // TFTRAIN_SESSION_INTERNAL_CLOSURE_H_

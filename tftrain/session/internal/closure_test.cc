@@ -109,6 +109,7 @@ TEST_F(ClosureTest, KnowsWhatARunLeavesBehind) {
   EXPECT_TRUE(ChangesVariables(Find(w.initializer().node()->name())));
   EXPECT_FALSE(ChangesVariables(w.value().node()));
   EXPECT_FALSE(ChangesVariables(Find("next")));
+  EXPECT_FALSE(FillsQueue(Find("next")));
   EXPECT_FALSE(ChangesVariables(Find("half")));
   EXPECT_TRUE(ConsumesInput(Find("next")));
   EXPECT_FALSE(ConsumesInput(Find("size")));

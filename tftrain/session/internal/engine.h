@@ -14,6 +14,7 @@
 #include "tensorflow/core/public/session.h"
 #include "tensorflow/core/public/session_options.h"
 #include "tftrain/base/fork.h"
+#include "tftrain/session/internal/step_gate.h"
 
 namespace tftrain::internal {
 
@@ -34,6 +35,9 @@ class Engine {
   // The devices, when the runtime is in this process, else null.
   const tensorflow::DeviceMgr* devices() const { return devices_; }
   bool is_local() const { return devices_ != nullptr; }
+  // What steps that change variables go through; here, so that it outlives
+  // every step.
+  StepGate& gate() { return gate_; }
   // Whether this process was forked from the one that made the engine. The
   // runtime's threads are not here, so that even closing it might hang.
   bool is_inherited() const { return ForkGeneration() != fork_generation_; }
@@ -50,6 +54,7 @@ class Engine {
   const int fork_generation_ = ForkGeneration();
   std::shared_ptr<tensorflow::Session> session_;
   std::atomic<bool> closed_{false};
+  StepGate gate_;
   const tensorflow::DeviceMgr* devices_ = nullptr;
 };
 

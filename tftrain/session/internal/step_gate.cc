@@ -3,9 +3,16 @@
 
 #include "tftrain/session/internal/step_gate.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace tftrain::internal {
+namespace {
+
+// Far below what a clock can count to.
+constexpr absl::Duration kLongest = absl::Hours(24 * 365);
+
+}  // namespace
 
 // Enter() counts itself before it looks whether the gate is closed, and Close()
 // closes it before it looks at the count, so that one of the two sees the
@@ -31,8 +38,8 @@ void StepGate::Leave() {
 }
 
 bool StepGate::Close(absl::Duration patience) {
-  const auto until =
-      std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(patience);
+  const auto until = std::chrono::steady_clock::now() +
+                     absl::ToChronoNanoseconds(std::min(patience, kLongest));
   MutexLock lock(mu_);
   if (IsHeldByThisThread()) {
     ++depth_;

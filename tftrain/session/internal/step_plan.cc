@@ -195,8 +195,11 @@ void StepPlan::FindChanges(const Graph& graph) {
   std::vector<std::string> feeds;
   for (const FeedSlot& feed : feeds_) feeds.push_back(feed.name);
   const Closure runs(graph, all, feeds);
+  // A step that fills a queue may wait for the very thread that saves, and what
+  // it changes (the count of epochs) belongs to the input.
   changes_variables_ =
-      std::any_of(runs.nodes().begin(), runs.nodes().end(), ChangesVariables);
+      std::any_of(runs.nodes().begin(), runs.nodes().end(), ChangesVariables) &&
+      std::none_of(runs.nodes().begin(), runs.nodes().end(), FillsQueue);
 }
 
 absl::Status StepPlan::MakeCallable() {

@@ -68,8 +68,10 @@ class StepPlan {
 
   const std::vector<RequestPtr>& requests() const { return requests_; }
   const Engine& engine() const { return *engine_; }
-  // Whether the step may change a variable.
-  bool changes_variables() const { return changes_variables_; }
+  // The gate to go through; null for a step that changes no variable.
+  StepGate* gate() const {
+    return changes_variables_ ? &engine_->gate() : nullptr;
+  }
   bool Matches(absl::Span<const StepPart> parts) const {
     if (parts.size() != requests_.size()) return false;
     for (size_t i = 0; i < parts.size(); ++i) {
