@@ -3,6 +3,7 @@
 
 // The names under which Python's `tf.compat.v1.GraphKeys` and Scaffold keep
 // their pieces in a MetaGraph. The spellings are part of the file format.
+// Constants: Thread-safe.
 
 #ifndef TFTRAIN_GRAPH_COLLECTION_KEYS_H_
 #define TFTRAIN_GRAPH_COLLECTION_KEYS_H_

@@ -3,6 +3,9 @@
 
 // The global step: the variable that counts training steps, that hooks read
 // and that names checkpoints.
+//
+// Functions that take a `Graph&` change it and need it for their thread alone;
+// those that take a `const Graph&` may run together.
 
 #ifndef TFTRAIN_GRAPH_GLOBAL_STEP_H_
 #define TFTRAIN_GRAPH_GLOBAL_STEP_H_

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The tftrain authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Operations that make summaries for TensorBoard, and their collection.
+// Operations that make summaries for TensorBoard, and their collection. The
+// functions change the graph and need it for their thread alone.
 
 #ifndef TFTRAIN_GRAPH_SUMMARY_OPS_H_
 #define TFTRAIN_GRAPH_SUMMARY_OPS_H_

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Which operations lie between variables and a loss, and whether all of them
-// have gradients.
+// have gradients. Calls may run together while no thread changes the graph.
 
 #ifndef TFTRAIN_OPTIMIZERS_GRADIENT_PATH_H_
 #define TFTRAIN_OPTIMIZERS_GRADIENT_PATH_H_

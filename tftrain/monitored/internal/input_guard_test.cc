@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "tensorflow/cc/ops/standard_ops.h"
+#include "tftrain/testing/requests.h"
 #include "tftrain/testing/small_graphs.h"
 
 namespace tftrain::internal {
@@ -14,17 +15,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-RequestPtr Asks(std::vector<std::string> fetches,
-                std::vector<std::string> targets = {},
-                std::vector<std::string> feeds = {}) {
-  Request request;
-  request.fetches = std::move(fetches);
-  request.dtypes.resize(request.fetches.size());
-  request.targets = std::move(targets);
-  request.feeds = std::move(feeds);
-  return std::make_shared<const Request>(std::move(request));
-}
 
 TEST(InputGuardTest, ARequestWithoutInputsJoinsAnyStep) {
   InputGuard guard(CountingGraph(), Asks({"w_summary:0"}));

@@ -10,21 +10,11 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tftrain/testing/requests.h"
 #include "tftrain/testing/small_graphs.h"
 
 namespace tftrain::internal {
 namespace {
-
-RequestPtr Asks(std::vector<std::string> fetches,
-                std::vector<std::string> targets = {},
-                std::vector<std::string> feeds = {}) {
-  Request request;
-  request.fetches = std::move(fetches);
-  request.dtypes.resize(request.fetches.size());
-  request.targets = std::move(targets);
-  request.feeds = std::move(feeds);
-  return std::make_shared<const Request>(std::move(request));
-}
 
 TEST(SharedStepTest, TakesInWhatOnlyReads) {
   const GraphPtr graph = CountingGraph();
