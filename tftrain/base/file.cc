@@ -32,6 +32,8 @@ constexpr std::string_view kTemporaryPrefix = ".tftrain.tmp-";
 constexpr size_t kRandomBytes = 16;
 constexpr size_t kMaxPiece = size_t{1} << 30;
 constexpr size_t kGrowth = size_t{64} << 10;
+// How much is written before the disk is told to begin with it.
+constexpr int64_t kWritebackBytes = int64_t{8} << 20;
 
 // Calls `call` until it ends for another reason than a signal.
 template <typename Call>
@@ -153,20 +155,6 @@ absl::StatusOr<std::string> ReadAll(const OpenFile& file, size_t expected,
   return contents;
 }
 
-absl::Status WriteAll(const OpenFile& file, std::string_view contents,
-                      std::string_view path) {
-  while (!contents.empty()) {
-    const ssize_t count = Retry([&] {
-      return CurrentFileOps().Write(file.fd(), contents.data(),
-                                    std::min(contents.size(), kMaxPiece));
-    });
-    if (count < 0) return ErrnoError(errno, "cannot write", path);
-    if (count == 0) return ErrnoError(EIO, "cannot write", path);
-    contents.remove_prefix(static_cast<size_t>(count));
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::string> TemporaryPath(const std::string& folder) {
   char bytes[kRandomBytes];
   size_t size = 0;
@@ -181,27 +169,6 @@ absl::StatusOr<std::string> TemporaryPath(const std::string& folder) {
   return JoinPath(folder, absl::StrCat(kTemporaryPrefix,
                                        absl::BytesToHexString(std::string_view(
                                            bytes, sizeof(bytes)))));
-}
-
-// Fills the new file `temporary`; `path` is the name for messages.
-absl::Status FillTemporary(OpenFile& file, std::string_view contents,
-                           const WriteOptions& options, std::string_view path) {
-  // The kernel has taken the umask off by now; nobody else may look inside
-  // until the file is whole.
-  struct stat stat;
-  if (CurrentFileOps().StatOpen(file.fd(), &stat) < 0 ||
-      CurrentFileOps().ChangeMode(file.fd(), S_IRUSR | S_IWUSR) < 0) {
-    return ErrnoError(errno, "cannot set the permissions of", path);
-  }
-  TF_RETURN_IF_ERROR(WriteAll(file, contents, path));
-  if (CurrentFileOps().ChangeMode(file.fd(), stat.st_mode & 0777) < 0) {
-    return ErrnoError(errno, "cannot set the permissions of", path);
-  }
-  if (options.durable &&
-      Retry([&] { return CurrentFileOps().Sync(file.fd()); }) < 0) {
-    return ErrnoError(errno, "cannot write to the disk", path);
-  }
-  return file.Close();
 }
 
 absl::Status SyncDescriptor(OpenFile& file) {
@@ -289,6 +256,68 @@ absl::StatusOr<std::string> ReadFile(std::string_view path, int64_t limit) {
                  static_cast<size_t>(limit));
 }
 
+NewFile::NewFile(int fd, std::string shown_as, bool durable)
+    : fd_(fd), shown_as_(std::move(shown_as)), durable_(durable) {}
+
+NewFile::~NewFile() {
+  if (fd_ >= 0) CurrentFileOps().Close(fd_);
+}
+
+absl::StatusOr<std::unique_ptr<NewFile>> NewFile::Create(
+    std::string_view path, const WriteOptions& options,
+    std::string_view shown_as) {
+  TF_RETURN_IF_ERROR(CheckPath(path));
+  const int fd =
+      Open(std::string(path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+           options.mode & 0777);
+  if (fd < 0) return ErrnoError(errno, "cannot write", shown_as);
+  std::unique_ptr<NewFile> file(
+      new NewFile(fd, std::string(shown_as), options.durable));
+  struct stat stat;
+  if (CurrentFileOps().StatOpen(fd, &stat) < 0 ||
+      CurrentFileOps().ChangeMode(fd, S_IRUSR | S_IWUSR) < 0) {
+    const int error_number = errno;
+    file.reset();
+    Retry([&] { return CurrentFileOps().Unlink(std::string(path).c_str()); });
+    return ErrnoError(error_number, "cannot set the permissions of", shown_as);
+  }
+  // The kernel has taken the umask off by now.
+  file->mode_ = stat.st_mode & 0777;
+  return file;
+}
+
+absl::Status NewFile::Append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = Retry([&] {
+      return CurrentFileOps().Write(fd_, bytes.data(),
+                                    std::min(bytes.size(), kMaxPiece));
+    });
+    if (count < 0) return ErrnoError(errno, "cannot write", shown_as_);
+    if (count == 0) return ErrnoError(EIO, "cannot write", shown_as_);
+    bytes.remove_prefix(static_cast<size_t>(count));
+    size_ += count;
+  }
+  if (durable_ && size_ - started_ >= kWritebackBytes) {
+    CurrentFileOps().StartWriteback(fd_, started_, size_ - started_);
+    started_ = size_;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NewFile::Finish() {
+  if (CurrentFileOps().ChangeMode(fd_, mode_) < 0) {
+    return ErrnoError(errno, "cannot set the permissions of", shown_as_);
+  }
+  if (durable_ && Retry([&] { return CurrentFileOps().Sync(fd_); }) < 0) {
+    return ErrnoError(errno, "cannot write to the disk", shown_as_);
+  }
+  // Linux has closed the descriptor even when it reports EINTR.
+  if (CurrentFileOps().Close(std::exchange(fd_, -1)) < 0 && errno != EINTR) {
+    return ErrnoError(errno, "cannot close", shown_as_);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WriteFileAtomically(std::string_view path,
                                  std::string_view contents,
                                  const WriteOptions& options) {
@@ -300,11 +329,10 @@ absl::Status WriteFileAtomically(std::string_view path,
         "cannot write \"", path, "\": it names a folder, add a file's name"));
   }
   TF_ASSIGN_OR_RETURN(const std::string temporary, TemporaryPath(folder));
-  OpenFile file(Open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-                     options.mode & 0777),
-                temporary);
-  if (file.fd() < 0) return ErrnoError(errno, "cannot write", path);
-  absl::Status status = FillTemporary(file, contents, options, path);
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<NewFile> file,
+                      NewFile::Create(temporary, options, path));
+  absl::Status status = file->Append(contents);
+  if (status.ok()) status = file->Finish();
   if (status.ok() &&
       CurrentFileOps().Rename(temporary.c_str(), name.c_str()) < 0) {
     status = ErrnoError(errno, "cannot replace", path);

@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,6 +73,42 @@ struct WriteOptions {
 // Errors: kInvalidArgument if it is no regular file; kResourceExhausted if it
 // is longer than `limit`.
 absl::StatusOr<std::string> ReadFile(std::string_view path, int64_t limit);
+
+// A new file, written from its beginning to its end. Only its owner may look
+// into it until it is whole.
+//
+// States: written to -> finished (closed).
+// Confined: use from one thread at a time.
+class NewFile {
+ public:
+  // Makes the file `path`, where nothing may be; a link is not followed.
+  // Messages show it as `shown_as`.
+  // Errors: kAlreadyExists.
+  static absl::StatusOr<std::unique_ptr<NewFile>> Create(
+      std::string_view path, const WriteOptions& options,
+      std::string_view shown_as);
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  // Closes the file; one that is not finished stays as it is.
+  ~NewFile();
+
+  // A durable file's bytes begin their way to the disk while more are written.
+  absl::Status Append(std::string_view bytes);
+
+  // Gives the file its permissions, forces its bytes to the disk if it is
+  // durable, and closes it; not its name, see SyncFolder. Once, at the end.
+  absl::Status Finish();
+
+ private:
+  NewFile(int fd, std::string shown_as, bool durable);
+
+  int fd_;
+  const std::string shown_as_;
+  const bool durable_;
+  mode_t mode_ = 0;
+  int64_t size_ = 0;
+  int64_t started_ = 0;  // so many bytes are on their way
+};
 
 // Makes `path` a file that holds `contents`; whoever opens it sees the former
 // file or the new one, never a part. Writes a temporary file beside it

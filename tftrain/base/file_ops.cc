@@ -35,6 +35,11 @@ ssize_t FileOps::Write(int fd, const void* data, size_t size) {
 
 int FileOps::Sync(int fd) { return ::fsync(fd); }
 
+void FileOps::StartWriteback(int fd, int64_t offset, int64_t size) {
+  // A file system that cannot does it all in Sync.
+  ::sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);
+}
+
 int FileOps::Close(int fd) { return ::close(fd); }
 
 int FileOps::ChangeMode(int fd, mode_t mode) { return ::fchmod(fd, mode); }

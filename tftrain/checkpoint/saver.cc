@@ -4,6 +4,7 @@
 #include "tftrain/checkpoint/saver.h"
 
 #include <cmath>
+#include <functional>
 #include <set>
 #include <utility>
 
@@ -12,135 +13,36 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
-#include "tensorflow/core/util/saved_tensor_slice_util.h"
-#include "tensorflow/core/util/tensor_bundle/tensor_bundle.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
+#include "tftrain/base/thread.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/build_save_graph.h"
 #include "tftrain/checkpoint/internal/bundle.h"
-#include "tftrain/checkpoint/internal/pending_checkpoint.h"
+#include "tftrain/checkpoint/internal/checkpoint_writer.h"
 #include "tftrain/checkpoint/internal/restore_match.h"
 #include "tftrain/checkpoint/internal/retention.h"
 #include "tftrain/checkpoint/internal/save_graph.h"
+#include "tftrain/checkpoint/internal/snapshot.h"
+#include "tftrain/checkpoint/internal/variable_store.h"
 
 namespace tftrain {
 namespace {
 
 using internal::KeptCheckpoint;
-using internal::PendingCheckpoint;
-using internal::SavedTensor;
+using internal::RestoredTensor;
 using tensorflow::SaverDef;
 using tensorflow::Tensor;
-
-// `status` with another code instead of those that mean something else to a
-// session: the end of the input, or a lost process.
-absl::Status AsFileError(const absl::Status& status, absl::StatusCode code) {
-  if (absl::IsOutOfRange(status)) return absl::Status(code, status.message());
-  if (absl::IsAborted(status) || absl::IsUnavailable(status)) {
-    return absl::UnknownError(status.message());
-  }
-  return status;
-}
 
 // `status` of the graph's own operations: their files, too, end early.
 absl::Status WithoutEndOfInput(const absl::Status& status,
                                absl::StatusCode code) {
   return absl::IsOutOfRange(status) ? absl::Status(code, status.message())
                                     : status;
-}
-
-// Says in our words that reading failed with `status` because a variable has
-// no value; TensorFlow's own would be taken for those of a ready op.
-absl::Status ExplainFailedRead(const absl::Status& status) {
-  if (!absl::IsFailedPrecondition(status)) return status;
-  for (const std::string_view before :
-       {"Could not find variable ", "reading resource variable ",
-        "Attempting to use uninitialized value "}) {
-    const size_t found = status.message().find(before);
-    if (found == std::string_view::npos) continue;
-    std::string_view name = status.message().substr(found + before.size());
-    name = name.substr(0, name.find_first_of(" \n"));
-    absl::ConsumeSuffix(&name, ".");
-    return absl::FailedPreconditionError(
-        absl::StrCat("the variable \"", name,
-                     "\" has no value yet; run the init op or restore first"));
-  }
-  return status;
-}
-
-// The values that a checkpoint is made of, as they are in one step.
-absl::StatusOr<std::vector<Tensor>> FetchValues(
-    Session& session, const std::vector<SavedTensor>& saved) {
-  std::vector<FetchTree> fetches;
-  fetches.reserve(saved.size());
-  for (const SavedTensor& tensor : saved) {
-    fetches.emplace_back(Fetch<Tensor>(tensor.tensor));
-  }
-  const absl::StatusOr<Value> answer = session.Run(List(std::move(fetches)));
-  if (!answer.ok()) {
-    return WithoutEndOfInput(ExplainFailedRead(answer.status()),
-                             absl::StatusCode::kInternal);
-  }
-  std::vector<Tensor> values;
-  values.reserve(saved.size());
-  for (int i = 0; i < static_cast<int>(saved.size()); ++i) {
-    TF_ASSIGN_OR_RETURN(values.emplace_back(), answer->Get<Tensor>({i}));
-  }
-  return values;
-}
-
-absl::Status AddTensor(const SavedTensor& tensor, const Tensor& value,
-                       tensorflow::BundleWriter* writer) {
-  if (tensor.slice.empty()) return writer->Add(tensor.key, value);
-  tensorflow::TensorShape whole, part;
-  tensorflow::TensorSlice slice;
-  TF_RETURN_IF_ERROR(tensorflow::checkpoint::ParseShapeAndSlice(
-      tensor.slice, &whole, &slice, &part));
-  if (part != value.shape()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", tensor.tensor, "\" has the shape ", value.shape().DebugString(),
-        " and is to be saved as the part \"", tensor.slice, "\" of \"",
-        tensor.key, "\"; make the graph's saver anew"));
-  }
-  return writer->AddSlice(tensor.key, whole, slice, value);
-}
-
-absl::Status WriteBundle(const std::string& prefix,
-                         const std::vector<SavedTensor>& saved,
-                         const std::vector<Tensor>& values) {
-  tensorflow::BundleWriter writer(tensorflow::Env::Default(), prefix);
-  TF_RETURN_IF_ERROR(writer.status());
-  for (size_t i = 0; i < saved.size(); ++i) {
-    const absl::Status status = AddTensor(saved[i], values[i], &writer);
-    if (!status.ok()) {
-      // Closes the file; its error would be a consequence of this one.
-      writer.Finish().IgnoreError();
-      return status;
-    }
-  }
-  return writer.Finish();
-}
-
-// The file is forced to the disk together with the others.
-absl::Status WriteMeta(const Graph& graph, const SaverDef& def,
-                       const std::string& path) {
-  TF_ASSIGN_OR_RETURN(const tensorflow::MetaGraphDef meta_graph,
-                      graph.ToMetaGraph(&def));
-  std::string bytes;
-  if (!meta_graph.SerializeToString(&bytes)) {
-    return absl::InvalidArgumentError(
-        "the graph is larger than the 2 GiB of a meta file; set "
-        "write_meta_graph to false");
-  }
-  WriteOptions options;
-  options.durable = false;
-  return WriteFileAtomically(path, bytes, options);
 }
 
 absl::Status CheckPolicy(int max_to_keep, double keep_hours) {
@@ -156,18 +58,10 @@ absl::Status CheckPolicy(int max_to_keep, double keep_hours) {
   return absl::OkStatus();
 }
 
-// Puts back what the state file said before a failed attempt to write it.
-// Returns whether it says that now.
-bool PutBack(const std::string& state_path,
-             const absl::StatusOr<std::string>& former) {
-  constexpr int64_t kLimit = CheckpointStateLimits().max_bytes;
-  const absl::StatusOr<std::string> now = ReadFile(state_path, kLimit);
-  if (absl::IsNotFound(former.status())) {
-    return absl::IsNotFound(now.status()) || RemoveFile(state_path).ok();
-  }
-  if (!former.ok()) return false;
-  return (now.ok() && *now == *former) ||
-         WriteFileAtomically(state_path, *former).ok();
+void WarnOfRunningSteps(const StepHold& hold) {
+  if (hold.complete()) return;
+  LOG(WARNING) << "A checkpoint is saved or restored while another thread's "
+                  "step runs on; it may hold half of that step";
 }
 
 }  // namespace
@@ -179,6 +73,15 @@ class Saver::Impl {
         retention_(options_.max_to_keep,
                    absl::Hours(options_.keep_checkpoint_every_n_hours),
                    options_.clock->Now()) {}
+
+  ~Impl() {
+    if (saving() && running_->given_up) return;
+    const absl::Status status = WaitForSave(absl::InfiniteDuration());
+    if (!status.ok()) {
+      LOG(ERROR) << "A save in the background failed, and nobody asked: "
+                 << status.message();
+    }
+  }
 
   bool built() const { return built_; }
   bool empty() const { return built_ && !save_graph_.has_value(); }
@@ -210,6 +113,10 @@ class Saver::Impl {
     TF_RETURN_IF_ERROR(
         CheckPolicy(def.max_to_keep(), def.keep_checkpoint_every_n_hours()));
     TF_ASSIGN_OR_RETURN(save_graph_, internal::ReadSaveGraph(graph, def));
+    if (save_graph_->saved.has_value()) {
+      snapshotter_ =
+          std::make_shared<internal::Snapshotter>(*save_graph_->saved);
+    }
     def_ = def;
     built_ = true;
     return absl::OkStatus();
@@ -217,26 +124,62 @@ class Saver::Impl {
 
   absl::StatusOr<std::string> Save(Session& session, const std::string& path,
                                    const SaveOptions& options);
+  absl::StatusOr<std::string> SaveAsync(Session& session,
+                                        const std::string& path,
+                                        const SaveOptions& options);
+  bool saving() const {
+    return running_ != nullptr && !running_->thread->done();
+  }
+  absl::Status WaitForSave(absl::Duration patience);
+  std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
   absl::Status Restore(Session& session, const std::string& path,
                        RestorePart part);
+  std::optional<std::string> RestoredFrom(const Session& session) const {
+    const std::shared_ptr<const void> restored = restored_.lock();
+    if (restored == nullptr || restored != session.identity().lock()) {
+      return std::nullopt;
+    }
+    return restored_from_;
+  }
   bool restores_iterators() const {
     return save_graph_.has_value() && !save_graph_->restore_iterators.empty();
   }
 
  private:
+  using WriteValues = std::function<absl::Status(const std::string& prefix)>;
+
+  // A save in the background. The thread shares it, so that it may outlive the
+  // saver.
+  struct RunningSave {
+    internal::CheckpointJob job;
+    absl::Status status;
+    std::shared_ptr<Thread> thread;
+    // Whether somebody waited as long as they would.
+    bool given_up = false;
+  };
+
   absl::Status CheckBuilt() const;
   absl::StatusOr<std::string> CheckPath(const std::string& path,
                                         const SaveOptions& options) const;
-  absl::Status Write(Session& session, const std::string& prefix);
-  absl::Status WriteState(const std::string& folder,
-                          const internal::Retention::Change& change,
-                          const SaveOptions& options,
-                          PendingCheckpoint* pending);
+  bool CanSnapshot(const Session& session) const {
+    return session.is_local() && snapshotter_ != nullptr;
+  }
+  absl::StatusOr<internal::CheckpointJob> MakeJob(Session& session,
+                                                  const std::string& path,
+                                                  const SaveOptions& options);
+  absl::StatusOr<WriteValues> Snapshot(Session& session, SnapshotMode mode);
+  absl::Status RunSave(Session& session, const std::string& prefix);
   // Lets the graph's own operations read the checkpoint.
   absl::Status RunRestore(Session& session, const std::string& prefix,
                           RestorePart part);
+  absl::Status RestorePrefix(Session& session, const std::string& prefix,
+                             RestorePart part);
+  absl::Status SetValues(Session& session, RestorePart part,
+                         const std::vector<RestoredTensor>& wanted,
+                         std::vector<Tensor> values);
   absl::Status RunRestoreOps(Session& session, RestorePart part,
-                             const Feeds& feeds);
+                             const Feeds& feeds,
+                             const std::set<std::string>& done);
 
   const Options options_;
 
@@ -244,7 +187,13 @@ class Saver::Impl {
   SaverDef def_;
   // Missing when there is nothing to save.
   std::optional<internal::SaveGraph> save_graph_;
+  // Missing when the graph's own operations must save.
+  std::shared_ptr<internal::Snapshotter> snapshotter_;
   internal::Retention retention_;
+  std::shared_ptr<RunningSave> running_;
+  // The checkpoint that was restored last, and the session.
+  std::string restored_from_;
+  std::weak_ptr<const void> restored_;
   // Where leftovers were looked for.
   std::set<std::string> folders_;
 };
@@ -282,93 +231,138 @@ absl::StatusOr<std::string> Saver::Impl::CheckPath(
   return prefix;
 }
 
-absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
-                                              const std::string& path,
-                                              const SaveOptions& options) {
-  TF_RETURN_IF_ERROR(CheckBuilt());
-  TF_ASSIGN_OR_RETURN(const std::string prefix, CheckPath(path, options));
-  if (empty()) return "";
-  const std::string folder = DirName(prefix);
-  if (!folder.empty()) TF_RETURN_IF_ERROR(CreateFolders(folder));
-
-  internal::FolderMark mark(folder);
-  if (folders_.insert(folder).second) {
-    mark.RemoveLeftovers(options_.clock->Now());
-  }
-  PendingCheckpoint pending(prefix);
-  const auto write = [&]() -> absl::Status {
-    TF_RETURN_IF_ERROR(Write(session, pending.temporary()));
-    if (options.write_meta_graph) {
-      TF_RETURN_IF_ERROR(
-          WriteMeta(*session.graph(), def_, pending.temporary_meta()));
-    }
-    return pending.Commit();
-  };
-  if (const absl::Status status = write(); !status.ok()) {
-    return AnnotateBefore(
-        status, absl::StrCat("cannot save the checkpoint \"", prefix, "\""));
-  }
-  if (!options.write_state) {
-    pending.Finish();
-    return prefix;
-  }
-  const internal::Retention::Change change =
-      retention_.Plan(prefix, options_.clock->Now());
-  TF_RETURN_IF_ERROR(WriteState(folder, change, options, &pending));
-  retention_.Apply(change);
-  for (const KeptCheckpoint& checkpoint : change.deleted) {
-    internal::DeleteCheckpoint(checkpoint, folder);
-  }
-  return prefix;
-}
-
-// Writes the files of a checkpoint under the temporary `prefix`.
-absl::Status Saver::Impl::Write(Session& session, const std::string& prefix) {
-  constexpr auto kTooLarge = absl::StatusCode::kResourceExhausted;
-  std::optional<StepHold> hold(session);
-  if (!hold->complete()) {
-    LOG(WARNING) << "Saving while another thread's step runs on; the "
-                    "checkpoint may hold half of it";
-  }
-  if (session.is_local() && save_graph_->saved) {
-    TF_ASSIGN_OR_RETURN(const std::vector<Tensor> values,
-                        FetchValues(session, *save_graph_->saved));
-    hold.reset();
-    return AsFileError(WriteBundle(prefix, *save_graph_->saved, values),
-                       kTooLarge);
-  }
+// Writes the checkpoint `prefix` by the graph's own operations, on a server or
+// because they do something else than SaveV2.
+absl::Status Saver::Impl::RunSave(Session& session, const std::string& prefix) {
   const std::string& tensor = def_.save_tensor_name();
   const absl::Status status =
       session.Run(Target(tensor.substr(0, tensor.find(':'))),
                   {{def_.filename_tensor_name(), prefix}});
-  return WithoutEndOfInput(ExplainFailedRead(status), kTooLarge);
+  return WithoutEndOfInput(internal::ExplainFailedRead(status),
+                           absl::StatusCode::kResourceExhausted);
 }
 
-// Names the new checkpoint in the state file, or takes it back.
-absl::Status Saver::Impl::WriteState(const std::string& folder,
-                                     const internal::Retention::Change& change,
-                                     const SaveOptions& options,
-                                     PendingCheckpoint* pending) {
-  const std::string state_path = JoinPath(folder, options.latest_filename);
-  const absl::StatusOr<std::string> former =
-      ReadFile(state_path, CheckpointStateLimits().max_bytes);
-  CheckpointState state;
-  state.model_checkpoint_path = change.kept.back().prefix;
-  for (const KeptCheckpoint& checkpoint : change.kept) {
-    state.all_model_checkpoint_paths.push_back(checkpoint.prefix);
+// The values, as they are now, to be written by a job.
+absl::StatusOr<Saver::Impl::WriteValues> Saver::Impl::Snapshot(
+    Session& session, SnapshotMode mode) {
+  const StepHold hold(session);
+  WarnOfRunningSteps(hold);
+  absl::StatusOr<std::vector<Tensor>> taken =
+      snapshotter_->Take(session, mode == SnapshotMode::kCopy
+                                      ? internal::Snapshotter::Values::kCopied
+                                      : internal::Snapshotter::Values::kShared);
+  if (!taken.ok()) {
+    return WithoutEndOfInput(taken.status(), absl::StatusCode::kInternal);
   }
-  UpdateCheckpointStateOptions state_options;
-  state_options.latest_filename = options.latest_filename;
-  const absl::Status status =
-      UpdateCheckpointState(folder, state, state_options);
-  // A checkpoint that the state file may name stays, though the save failed.
-  if (status.ok() || !PutBack(state_path, former)) pending->Finish();
-  return status;
+  // Shared, as a function must be copyable; in the order in which they are
+  // written, each is let go as soon as it is.
+  auto values = std::make_shared<std::vector<Tensor>>(*std::move(taken));
+  return WriteValues(
+      [values, snapshotter = snapshotter_](const std::string& prefix) {
+        return internal::WriteBundle(prefix, [&](auto receive) -> absl::Status {
+          for (size_t i = 0; i < values->size(); ++i) {
+            const Tensor value = std::exchange((*values)[i], Tensor());
+            TF_RETURN_IF_ERROR(receive(snapshotter->saved()[i], value));
+          }
+          return absl::OkStatus();
+        });
+      });
+}
+
+// All that is to be done, but for the values.
+absl::StatusOr<internal::CheckpointJob> Saver::Impl::MakeJob(
+    Session& session, const std::string& path, const SaveOptions& options) {
+  internal::CheckpointJob job;
+  TF_ASSIGN_OR_RETURN(job.prefix, CheckPath(path, options));
+  const absl::Time now = options_.clock->Now();
+  if (options.write_meta_graph) job.graph = session.graph();
+  job.saver_def = def_;
+  job.latest_filename = options.latest_filename;
+  if (options.write_state) job.change = retention_.Plan(job.prefix, now);
+  if (folders_.insert(DirName(job.prefix)).second) job.clean_up_as_of = now;
+  return job;
+}
+
+absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
+                                              const std::string& path,
+                                              const SaveOptions& options) {
+  TF_RETURN_IF_ERROR(CheckBuilt());
+  TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
+  TF_ASSIGN_OR_RETURN(internal::CheckpointJob job,
+                      MakeJob(session, path, options));
+  if (empty()) return "";
+  if (!CanSnapshot(session)) {
+    job.write_values = [&](const std::string& prefix) {
+      const StepHold hold(session);
+      WarnOfRunningSteps(hold);
+      return RunSave(session, prefix);
+    };
+  } else if (options.snapshot == SnapshotMode::kStream) {
+    job.write_values = [&](const std::string& prefix) {
+      const StepHold hold(session);
+      WarnOfRunningSteps(hold);
+      return internal::WriteBundle(prefix, [&](auto receive) {
+        return snapshotter_->Stream(session, receive);
+      });
+    };
+  } else {
+    TF_ASSIGN_OR_RETURN(job.write_values, Snapshot(session, options.snapshot));
+  }
+  TF_RETURN_IF_ERROR(internal::WriteCheckpoint(job));
+  if (job.change.has_value()) retention_.Apply(*job.change);
+  return job.prefix;
+}
+
+absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
+                                                   const std::string& path,
+                                                   const SaveOptions& options) {
+  if (options.snapshot == SnapshotMode::kStream) {
+    return absl::InvalidArgumentError(
+        "a save in the background cannot stream, as training goes on; give "
+        "another snapshot mode, or save in the foreground");
+  }
+  TF_RETURN_IF_ERROR(CheckBuilt());
+  if (empty() || !CanSnapshot(session)) return Save(session, path, options);
+  TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
+  auto running = std::make_shared<RunningSave>();
+  TF_ASSIGN_OR_RETURN(running->job, MakeJob(session, path, options));
+  TF_ASSIGN_OR_RETURN(running->job.write_values,
+                      Snapshot(session, options.snapshot));
+  const std::string prefix = running->job.prefix;
+  TF_ASSIGN_OR_RETURN(running->thread, Thread::Start("checkpoint", [running] {
+                        running->status = CallCatching([&] {
+                          return internal::WriteCheckpoint(running->job);
+                        });
+                        // The values, if it failed before they were written.
+                        running->job.write_values = nullptr;
+                      }));
+  running_ = std::move(running);
+  return prefix;
+}
+
+absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
+  if (running_ == nullptr) return absl::OkStatus();
+  if (!running_->thread->JoinFor(patience)) {
+    running_->given_up = true;
+    running_->thread->Detach();
+    return absl::DeadlineExceededError(
+        absl::StrCat("the checkpoint \"", running_->job.prefix,
+                     "\" is still being written "
+                     "after ",
+                     absl::FormatDuration(patience),
+                     "; wait longer, or find out why the disk is slow"));
+  }
+  const std::shared_ptr<RunningSave> ended = std::exchange(running_, nullptr);
+  if (ended->status.ok() && ended->job.change.has_value()) {
+    retention_.Apply(*ended->job.change);
+  }
+  return ended->status;
 }
 
 absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
                                   RestorePart part) {
   TF_RETURN_IF_ERROR(CheckBuilt());
+  TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
   if (empty() || (part == RestorePart::kIterators && !restores_iterators())) {
     return absl::OkStatus();
   }
@@ -378,14 +372,23 @@ absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
   }
   TF_RETURN_IF_ERROR(prefix.status());
   LOG(INFO) << "Restoring from \"" << *prefix << "\"";
-  TF_ASSIGN_OR_RETURN(const bool has_index, FileExists(IndexFileName(*prefix)));
-  if (!has_index) return RunRestore(session, *prefix, part);
+  TF_RETURN_IF_ERROR(RestorePrefix(session, *prefix, part));
+  restored_from_ = *prefix;
+  restored_ = session.identity();
+  return absl::OkStatus();
+}
+
+absl::Status Saver::Impl::RestorePrefix(Session& session,
+                                        const std::string& prefix,
+                                        RestorePart part) {
+  TF_ASSIGN_OR_RETURN(const bool has_index, FileExists(IndexFileName(prefix)));
+  if (!has_index) return RunRestore(session, prefix, part);
 
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<internal::Bundle> bundle,
-                      internal::Bundle::Open(*prefix));
-  if (!save_graph_->restored) return RunRestore(session, *prefix, part);
-  std::vector<internal::RestoredTensor> wanted;
-  for (const internal::RestoredTensor& tensor : *save_graph_->restored) {
+                      internal::Bundle::Open(prefix));
+  if (!save_graph_->restored) return RunRestore(session, prefix, part);
+  std::vector<RestoredTensor> wanted;
+  for (const RestoredTensor& tensor : *save_graph_->restored) {
     if (part == RestorePart::kAll ||
         tensor.is_iterator == (part == RestorePart::kIterators)) {
       wanted.push_back(tensor);
@@ -393,46 +396,88 @@ absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
   }
   TF_ASSIGN_OR_RETURN(const std::vector<std::string> names,
                       internal::MatchTensors(*bundle, wanted));
-  if (!session.is_local()) return RunRestore(session, *prefix, part);
-  TF_ASSIGN_OR_RETURN(const std::vector<Tensor> values,
+  if (!session.is_local()) return RunRestore(session, prefix, part);
+  TF_ASSIGN_OR_RETURN(std::vector<Tensor> values,
                       internal::ReadTensors(*bundle, wanted, names));
-  Feeds feeds;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    feeds.Add(wanted[i].tensor, values[i]);
-  }
-  const absl::Status status = RunRestoreOps(session, part, feeds);
   return AnnotateBefore(
-      WithoutEndOfInput(status, absl::StatusCode::kInternal),
-      absl::StrCat("cannot restore the checkpoint \"", *prefix, "\""));
+      WithoutEndOfInput(SetValues(session, part, wanted, std::move(values)),
+                        absl::StatusCode::kInternal),
+      absl::StrCat("cannot restore the checkpoint \"", prefix, "\""));
+}
+
+// Makes `values` those of `wanted`. What can fail comes first.
+absl::Status Saver::Impl::SetValues(Session& session, RestorePart part,
+                                    const std::vector<RestoredTensor>& wanted,
+                                    std::vector<Tensor> values) {
+  const StepHold hold(session);
+  WarnOfRunningSteps(hold);
+  std::optional<internal::VariableStore> store =
+      internal::VariableStore::Of(session);
+  std::vector<tensorflow::core::RefCountPtr<tensorflow::Var>> variables(
+      wanted.size());
+  Feeds feeds;
+  std::set<std::string> done;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const std::optional<internal::VariableName>& name = wanted[i].variable;
+    if (store.has_value() && name.has_value() &&
+        (store->can_make() || store->Find(*name) != nullptr)) {
+      TF_ASSIGN_OR_RETURN(variables[i],
+                          store->FindOrMake(*name, wanted[i].dtype));
+      done.insert(wanted[i].assign);
+    } else {
+      feeds.Add(wanted[i].tensor, std::exchange(values[i], Tensor()));
+    }
+  }
+  TF_RETURN_IF_ERROR(RunRestoreOps(session, part, feeds, done));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (variables[i] == nullptr) continue;
+    internal::Assign(std::move(values[i]), variables[i].get());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Saver::Impl::RunRestore(Session& session,
                                      const std::string& prefix,
                                      RestorePart part) {
-  const absl::Status status =
-      RunRestoreOps(session, part, {{def_.filename_tensor_name(), prefix}});
+  const StepHold hold(session);
+  WarnOfRunningSteps(hold);
+  const absl::Status status = RunRestoreOps(
+      session, part, {{def_.filename_tensor_name(), prefix}}, /*done=*/{});
   return AnnotateBefore(
       WithoutEndOfInput(status, absl::StatusCode::kDataLoss),
       absl::StrCat("cannot restore the checkpoint \"", prefix, "\""));
 }
 
+// Runs the operations that set `part`, but for those that are `done`.
 absl::Status Saver::Impl::RunRestoreOps(Session& session, RestorePart part,
-                                        const Feeds& feeds) {
-  const StepHold hold(session);
-  if (!hold.complete()) {
-    LOG(WARNING) << "Restoring while another thread's step runs on, which may "
-                    "change what is restored";
-  }
-  if (part == RestorePart::kAll || !restores_iterators()) {
+                                        const Feeds& feeds,
+                                        const std::set<std::string>& done) {
+  if (done.empty() && (part == RestorePart::kAll || !restores_iterators())) {
     return session.Run(Target(def_.restore_op_name()), feeds);
   }
   std::vector<FetchTree> targets;
-  for (const std::string& op : part == RestorePart::kIterators
-                                   ? save_graph_->restore_iterators
-                                   : save_graph_->restore_others) {
-    targets.push_back(Target(op));
+  const auto add = [&](const std::vector<std::string>& ops) {
+    for (const std::string& op : ops) {
+      if (done.count(op) == 0) targets.push_back(Target(op));
+    }
+  };
+  if (part != RestorePart::kIterators) add(save_graph_->restore_others);
+  if (part != RestorePart::kAllButIterators) {
+    add(save_graph_->restore_iterators);
   }
+  if (targets.empty()) return absl::OkStatus();
   return session.Run(List(std::move(targets)), feeds).status();
+}
+
+std::map<std::string, ValueAccess> Saver::Impl::HowSaved(
+    const Session& session) const {
+  std::map<std::string, ValueAccess> access;
+  if (!CanSnapshot(session)) return access;
+  for (const internal::SavedTensor& tensor : snapshotter_->saved()) {
+    access[tensor.key] = tensor.variable.has_value() ? ValueAccess::kVariable
+                                                     : ValueAccess::kFetched;
+  }
+  return access;
 }
 
 Saver::Saver(Options options)
@@ -486,9 +531,30 @@ absl::StatusOr<std::string> Saver::Save(Session& session,
   return impl_->Save(session, path, options);
 }
 
+absl::StatusOr<std::string> Saver::SaveAsync(Session& session,
+                                             const std::string& path,
+                                             const SaveOptions& options) {
+  return impl_->SaveAsync(session, path, options);
+}
+
+bool Saver::saving() const { return impl_->saving(); }
+
+absl::Status Saver::WaitForSave(absl::Duration patience) {
+  return impl_->WaitForSave(patience);
+}
+
+std::map<std::string, ValueAccess> Saver::HowSaved(
+    const Session& session) const {
+  return impl_->HowSaved(session);
+}
+
 absl::Status Saver::Restore(Session& session, const std::string& path,
                             RestorePart part) {
   return impl_->Restore(session, path, part);
+}
+
+std::optional<std::string> Saver::RestoredFrom(const Session& session) const {
+  return impl_->RestoredFrom(session);
 }
 
 bool Saver::restores_iterators() const { return impl_->restores_iterators(); }

@@ -27,6 +27,29 @@ namespace tftrain {
 // initialised, which happens after the variables have their values.
 enum class RestorePart { kAll, kAllButIterators, kIterators };
 
+// What becomes of the values while they are written.
+enum class SnapshotMode {
+  // They are shared with the variables: taking them costs microseconds, and no
+  // memory. Until a value is written, a step that changes its variable copies
+  // it first; at the worst the checkpoint is in memory once more, and the next
+  // step takes as long as it takes to copy it. Variables that ever saw a sparse
+  // update cannot be shared, and are copied at once as with kCopy.
+  kShare,
+  // They are copied at once, into memory that is kept for the next save (the
+  // checkpoint once more, from the first save on); steps are as fast as ever.
+  kCopy,
+  // They are written from where they are, and steps of other threads wait until
+  // that is done. No memory; not in the background.
+  kStream,
+};
+
+// How a save gets at a value.
+enum class ValueAccess {
+  kVariable,  // from the resource variable itself, as SnapshotMode says
+  kFetched,   // by a run, which copies it: reference variables, tables,
+              // iterators
+};
+
 // Writes checkpoints that Python's tf.train.Saver reads and reads those it
 // writes, keeps the newest few, and keeps the state file "checkpoint" that
 // names them.
@@ -43,10 +66,11 @@ enum class RestorePart { kAll, kAllButIterators, kIterators };
 // States: made -> built (the graph holds the save and restore operations).
 //
 // The graph's save operations say what belongs to a checkpoint: variables,
-// parts of variables, tables, iterators. In this process their inputs are
-// fetched in one run, and written and read here. On a server, and where the
-// operations are not those that TensorFlow makes, they run themselves; such a
-// server must see the same files as this process.
+// parts of variables, tables, iterators. In this process resource variables are
+// read and set where the runtime keeps them; for all else the operations'
+// inputs are fetched in one run, and what they would read is fed. On a server,
+// and where the operations are not those that TensorFlow makes, they run
+// themselves; such a server must see the same files as this process.
 //
 // A save is acknowledged, by returning OK, only when it would survive a power
 // cut: written under hidden names, synced, renamed, and named by a synced
@@ -54,10 +78,11 @@ enum class RestorePart { kAll, kAllButIterators, kIterators };
 // the way harms a checkpoint that was there, the one of the same name
 // included: its place is taken in one step, and only by a whole one.
 //
-// What a save costs in memory: nothing for resource variables while nothing
-// else runs, as it shares their buffers; a copy of reference variables, and of
-// resource variables that ever saw a sparse update. A restore holds the
-// checkpoint once, and hands it to the variables.
+// A save may go on in the background: SaveAsync() returns as soon as the values
+// are held, which for variables in this process takes a fraction of a
+// millisecond, and a thread writes them. What that costs in memory, and later
+// steps in time, is a matter of SnapshotMode; what is kFetched is copied in any
+// case. A restore holds the checkpoint once, and hands it to the variables.
 //
 // Confined: use from one thread at a time.
 // Python: tf.compat.v1.train.Saver.
@@ -93,6 +118,8 @@ class Saver {
     bool write_meta_graph = true;
     // Whether the state file is written and older checkpoints are deleted.
     bool write_state = true;
+    // What becomes of the values while they are written.
+    SnapshotMode snapshot = SnapshotMode::kShare;
   };
 
   // A checkpoint this saver knows, and when it was written.
@@ -122,6 +149,7 @@ class Saver {
       const Graph& graph, const tensorflow::SaverDef& def,
       Clock* clock = Clock::Real());
 
+  // Waits for a save in the background, unless WaitForSave() gave it up.
   ~Saver();
   Saver(const Saver&) = delete;
   Saver& operator=(const Saver&) = delete;
@@ -154,6 +182,30 @@ class Saver {
                                    const SaveOptions& options);
   absl::StatusOr<std::string> Save(Session& session, const std::string& path);
 
+  // The same in the background: returns when the values are held, and a thread
+  // does the rest. One save at a time: a second one, of either kind, waits for
+  // the first. What WaitForSave() answers tells whether the checkpoint is
+  // there. A session on a server, and a graph whose operations must save, are
+  // saved in the foreground.
+  // Errors: kInvalidArgument for SnapshotMode::kStream; those of Save() that
+  // have nothing to do with files; that of the save before, if nobody asked.
+  absl::StatusOr<std::string> SaveAsync(Session& session,
+                                        const std::string& path,
+                                        const SaveOptions& options);
+
+  // Whether a save in the background has not ended yet.
+  bool saving() const;
+
+  // Waits for a save in the background and returns what became of it, once; OK
+  // when there is none.
+  // Errors: those of Save(); kDeadlineExceeded when it has not ended within
+  // `patience`; it goes on then.
+  absl::Status WaitForSave(absl::Duration patience = absl::InfiniteDuration());
+
+  // How each value of a checkpoint of `session` would be read, by its name in
+  // the checkpoint; empty when the graph's operations must save.
+  std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
+
   // Sets the variables of `session` to those in the checkpoint at `path`: a
   // prefix, one of its files, or a folder (its newest checkpoint). All are
   // restored or none. Variables need no value before; iterators must have run
@@ -171,11 +223,14 @@ class Saver {
   absl::Status Restore(Session& session, const std::string& path,
                        RestorePart part = RestorePart::kAll);
 
+  // The checkpoint that was restored last, if that was done in `session`.
+  std::optional<std::string> RestoredFrom(const Session& session) const;
+
   // Whether the checkpoint holds positions of iterators.
   bool restores_iterators() const;
 
-  // The checkpoints that are kept, oldest first.
-  // Python: empty when max_to_keep is 0.
+  // The checkpoints that are kept, oldest first; one that is still being
+  // written is not among them. Python: empty when max_to_keep is 0.
   std::vector<std::string> last_checkpoints() const;
 
   // Takes over the checkpoints of an earlier run, oldest first, so that they

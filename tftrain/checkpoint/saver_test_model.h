@@ -6,9 +6,6 @@
 #ifndef TFTRAIN_CHECKPOINT_SAVER_TEST_MODEL_H_
 #define TFTRAIN_CHECKPOINT_SAVER_TEST_MODEL_H_
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,24 +21,9 @@
 #include "tftrain/graph/graph.h"
 #include "tftrain/graph/variable.h"
 #include "tftrain/session/session.h"
-#include "tftrain/testing/faulty_file_ops.h"
+#include "tftrain/testing/unsynced_file_ops.h"
 
 namespace tftrain {
-
-// Counts and fails as its base does, but forces nothing to the disk: no test
-// can tell, and it takes most of the time.
-//
-// Thread-safe.
-class UnsyncedFileOps : public FaultyFileOps {
- public:
-  UnsyncedFileOps() : memory_(::memfd_create("unsynced", MFD_CLOEXEC)) {}
-  ~UnsyncedFileOps() override { ::close(memory_); }
-
-  int Sync(int fd) override { return FaultyFileOps::Sync(memory_); }
-
- private:
-  const int memory_;
-};
 
 // A graph with the global step and, beside it, the float variables `names` of
 // two elements each. `init` initialises all; `set` makes every element of

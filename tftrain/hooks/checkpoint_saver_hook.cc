@@ -23,7 +23,8 @@ namespace tftrain {
 CheckpointSaverHook::CheckpointSaverHook(Options options)
     : options_(std::move(options)),
       save_path_(
-          JoinPath(options_.checkpoint_dir, options_.checkpoint_basename)) {}
+          JoinPath(options_.checkpoint_dir, options_.checkpoint_basename)),
+      clock_(options_.clock != nullptr ? options_.clock : Clock::Real()) {}
 
 absl::Status CheckpointSaverHook::Begin(BeginContext& context) {
   if (options_.checkpoint_dir.empty()) {
@@ -34,6 +35,7 @@ absl::Status CheckpointSaverHook::Begin(BeginContext& context) {
     return absl::InvalidArgumentError(
         "both saver and scaffold are set, set at most one of them");
   }
+  TF_RETURN_IF_ERROR(CheckSaving());
   TF_ASSIGN_OR_RETURN(
       timer_, SecondOrStepTimer::Create(
                   {options_.save_secs, options_.save_steps, options_.clock}));
@@ -43,6 +45,9 @@ absl::Status CheckpointSaverHook::Begin(BeginContext& context) {
   scaffold_ =
       options_.scaffold != nullptr ? options_.scaffold : context.scaffold();
   last_saved_step_.reset();
+  saving_step_.reset();
+  failures_ = 0;
+  last_saved_time_ = clock_->Monotonic();
   TF_ASSIGN_OR_RETURN(writer_,
                       EventFileWriterCache::Get(options_.checkpoint_dir));
   const absl::Status begun = BeginListeners(context);
@@ -51,6 +56,28 @@ absl::Status CheckpointSaverHook::Begin(BeginContext& context) {
     writer_.reset();
   }
   return begun;
+}
+
+absl::Status CheckpointSaverHook::CheckSaving() const {
+  if (options_.async && options_.snapshot == SnapshotMode::kStream) {
+    return absl::InvalidArgumentError(
+        "async does not go together with the snapshot mode kStream, in which "
+        "steps wait; choose one of them");
+  }
+  if (options_.tolerated_failures < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("tolerated_failures is \"",
+                                                   options_.tolerated_failures,
+                                                   "\", give 0 or more"));
+  }
+  for (const double secs :
+       {options_.tolerated_secs.value_or(0), options_.save_patience_secs}) {
+    if (!(secs >= 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tolerated_secs or save_patience_secs is \"", secs,
+                       "\", give 0 or more seconds"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckpointSaverHook::BeginListeners(BeginContext& context) {
@@ -74,10 +101,10 @@ absl::Status CheckpointSaverHook::AfterCreateSession(Session& session,
   TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
   TF_RETURN_IF_ERROR(FindSaver(step));
   TF_RETURN_IF_ERROR(WriteGraph(*session.graph()));
-  if (IsSaved(step)) {
+  if (IsSaved(session, step)) {
     last_saved_step_ = step;
   } else {
-    TF_RETURN_IF_ERROR(Save(session, step).status());
+    TF_RETURN_IF_ERROR(Save(session, step));
   }
   timer_->UpdateLastTriggeredStep(step);
   return absl::OkStatus();
@@ -142,22 +169,43 @@ absl::Status CheckpointSaverHook::WriteGraph(const Graph& graph) {
   return absl::OkStatus();
 }
 
-bool CheckpointSaverHook::IsSaved(int64_t step) const {
-  // A new model is at step 0; one at the newest checkpoint's step was restored
-  // from it.
-  if (step == 0) return false;
+bool CheckpointSaverHook::IsSaved(const Session& session, int64_t step) const {
+  const std::optional<std::string> restored = saver_->RestoredFrom(session);
   const absl::StatusOr<std::optional<std::string>> newest =
       LatestCheckpoint(DirName(save_path_));
-  return newest.ok() && newest->has_value() && IsOwnCheckpoint(**newest, step);
+  return restored.has_value() && newest.ok() && *newest == restored &&
+         IsOwnCheckpoint(*restored, step);
 }
 
 absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
                                            const SessionRunValues&) {
+  if (saving_step_.has_value() && !saver_->saving()) {
+    TF_RETURN_IF_ERROR(FinishInStep(context));
+  }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-  if (!timer_->ShouldTriggerForStep(step)) return absl::OkStatus();
+  // One that is due while another is written waits for it.
+  if (!timer_->ShouldTriggerForStep(step) || saving_step_.has_value()) {
+    return absl::OkStatus();
+  }
   timer_->UpdateLastTriggeredStep(step);
   TF_RETURN_IF_ERROR(FindSaver(step));
-  TF_ASSIGN_OR_RETURN(const bool stop, Save(context.session(), step));
+  return SaveInStep(context, step);
+}
+
+absl::Status CheckpointSaverHook::SaveInStep(SessionRunContext& context,
+                                             int64_t step) {
+  TF_RETURN_IF_ERROR(TellBeforeSave(context.session(), step));
+  const absl::Status started =
+      StartSave(context.session(), step, options_.async);
+  if (!started.ok()) return Tolerate(started);
+  return saver_->saving() ? absl::OkStatus() : FinishInStep(context);
+}
+
+absl::Status CheckpointSaverHook::FinishInStep(SessionRunContext& context) {
+  const int64_t step = *saving_step_;
+  const absl::Status saved = AwaitSave();
+  if (!saved.ok()) return Tolerate(saved);
+  TF_ASSIGN_OR_RETURN(const bool stop, TellAfterSave(context.session(), step));
   if (stop) {
     context.RequestStop(absl::StrCat(
         "a listener asked for it after the checkpoint of step ", step));
@@ -165,19 +213,65 @@ absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> CheckpointSaverHook::Save(Session& session, int64_t step) {
+absl::Status CheckpointSaverHook::Tolerate(const absl::Status& status) {
+  ++failures_;
+  const absl::Duration age = clock_->Monotonic() - last_saved_time_;
+  if (failures_ > options_.tolerated_failures ||
+      (options_.tolerated_secs.has_value() &&
+       age > absl::Seconds(*options_.tolerated_secs))) {
+    return status;
+  }
+  LOG(WARNING) << "Training goes on without a checkpoint of this step (failure "
+               << failures_ << " of " << options_.tolerated_failures
+               << " that are tolerated, " << absl::FormatDuration(age)
+               << " after the last good one): " << status.message();
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointSaverHook::Save(Session& session, int64_t step) {
+  TF_RETURN_IF_ERROR(TellBeforeSave(session, step));
+  TF_RETURN_IF_ERROR(StartSave(session, step, /*async=*/false));
+  TF_RETURN_IF_ERROR(AwaitSave());
+  return TellAfterSave(session, step).status();
+}
+
+absl::Status CheckpointSaverHook::TellBeforeSave(Session& session,
+                                                 int64_t step) {
   for (const CheckpointSaverListenerPtr& listener : options_.listeners) {
     TF_RETURN_IF_ERROR(listener->BeforeSave(session, step));
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointSaverHook::StartSave(Session& session, int64_t step,
+                                            bool async) {
   Saver::SaveOptions options;
   options.global_step = step;
   options.write_meta_graph = options_.save_graph_def;
-  TF_ASSIGN_OR_RETURN(const std::string prefix,
-                      saver_->Save(session, save_path_, options));
+  options.snapshot = options_.snapshot;
+  const absl::StatusOr<std::string> prefix =
+      async ? saver_->SaveAsync(session, save_path_, options)
+            : saver_->Save(session, save_path_, options);
+  if (prefix.ok()) saving_step_ = step;
+  return prefix.status();
+}
+
+absl::Status CheckpointSaverHook::AwaitSave() {
+  const int64_t step = *saving_step_;
+  saving_step_.reset();
+  TF_RETURN_IF_ERROR(
+      saver_->WaitForSave(absl::Seconds(options_.save_patience_secs)));
   last_saved_step_ = step;
-  LOG(INFO) << "Saved the checkpoint \"" << prefix << "\"";
+  last_saved_time_ = clock_->Monotonic();
+  failures_ = 0;
+  LOG(INFO) << "Saved the checkpoint \"" << save_path_ << "\" of step " << step;
   writer_->AddSessionLog(EventFileWriter::SessionStatus::kCheckpoint, step,
                          save_path_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> CheckpointSaverHook::TellAfterSave(Session& session,
+                                                        int64_t step) {
   bool stop = false;
   for (const CheckpointSaverListenerPtr& listener : options_.listeners) {
     TF_ASSIGN_OR_RETURN(const bool wants_stop,
@@ -189,11 +283,20 @@ absl::StatusOr<bool> CheckpointSaverHook::Save(Session& session, int64_t step) {
 
 absl::Status CheckpointSaverHook::End(Session& session) {
   FirstError result;
+  if (saving_step_.has_value()) {
+    const int64_t saving = *saving_step_;
+    const absl::Status saved = AwaitSave();
+    result.Update(saved);
+    if (saved.ok()) result.Update(TellAfterSave(session, saving).status());
+  }
   const absl::StatusOr<int64_t> step = session.GlobalStep();
   result.Update(step.status());
-  if (result.ok() && *step != last_saved_step_) {
-    result.Update(FindSaver(*step));
-    if (result.ok()) result.Update(Save(session, *step).status());
+  // One that is still being written has told its error above.
+  if (step.ok() && *step != last_saved_step_ &&
+      (saver_ == nullptr || !saver_->saving())) {
+    const absl::Status found = FindSaver(*step);
+    result.Update(found);
+    if (found.ok()) result.Update(Save(session, *step));
   }
   if (!result.ok()) {
     AbortListeners(result.status());
@@ -210,6 +313,10 @@ absl::Status CheckpointSaverHook::End(Session& session) {
 }
 
 void CheckpointSaverHook::OnAbort(const absl::Status& status) {
+  if (saving_step_.has_value()) {
+    const absl::Status saved = AwaitSave();
+    if (!saved.ok()) LOG(WARNING) << saved.message();
+  }
   AbortListeners(status);
   writer_.reset();
 }

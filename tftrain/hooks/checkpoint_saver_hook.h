@@ -32,8 +32,17 @@ namespace tftrain {
 //
 // Beside the checkpoints it writes the graph: as text into `graph.pbtxt`, and
 // into the folder's event file, where each save is noted as well. A save is
-// durable before training goes on; see Saver. An error of a save is returned:
-// Create(), Run() or Close() fails with it.
+// durable before training goes on (see Saver), unless it is `async`. An error
+// of a save is returned: Create(), Run() or Close() fails with it, and
+// `tolerated_failures` says when not.
+//
+// With `async` a step in which a save is due takes only as long as it takes to
+// hold the values, and a thread writes them. There is one save at a time: one
+// that falls due meanwhile is made as soon as the other has ended. What follows
+// a save (the note in the event file, the listeners' AfterSave(), the stop they
+// wish for, its error) happens after the step during which it ended, or at the
+// end, always on the thread that steps. The first save and the last one are not
+// in the background.
 //
 // Python: `tf.compat.v1.train.CheckpointSaverHook`, which writes the step that
 // was restored once more.
@@ -67,6 +76,23 @@ class CheckpointSaverHook : public SessionRunHook {
     // written. The event file gets the graph in any case.
     bool save_graph_def = true;
 
+    // Whether checkpoints are written in the background while training goes on.
+    bool async = false;
+
+    // What becomes of the values while they are written; its price stands
+    // there. kStream does not go together with `async`.
+    SnapshotMode snapshot = SnapshotMode::kShare;
+
+    // So many failed saves in a row, in steps, are only warned of; each is made
+    // up for when the next one is due. The first save of a session and the last
+    // must not fail in any case.
+    int tolerated_failures = 0;
+    // Of those, none later than so many seconds after the last good save.
+    std::optional<double> tolerated_secs;
+
+    // How long the end of the session waits for a save in the background.
+    double save_patience_secs = 600;
+
     // Must outlive the hook. Null means the machine's clock.
     Clock* clock = nullptr;
   };
@@ -74,7 +100,8 @@ class CheckpointSaverHook : public SessionRunHook {
   explicit CheckpointSaverHook(Options options);
 
   // Errors: kInvalidArgument if none or both of `save_secs` and `save_steps`
-  // or both of `saver` and `scaffold` are set, or `checkpoint_dir` is empty;
+  // or both of `saver` and `scaffold` are set, `checkpoint_dir` is empty,
+  // kStream goes with `async`, or a number is negative;
   // kFailedPrecondition without a global step; those of EventFileWriterCache
   // and of the listeners.
   absl::Status Begin(BeginContext& context) override;
@@ -89,6 +116,7 @@ class CheckpointSaverHook : public SessionRunHook {
   void OnAbort(const absl::Status& status) override;
 
  private:
+  absl::Status CheckSaving() const;
   absl::Status BeginListeners(BeginContext& context);
   void AbortListeners(const absl::Status& status);
 
@@ -99,14 +127,26 @@ class CheckpointSaverHook : public SessionRunHook {
   void TakeOverCheckpoints(int64_t step);
   bool IsOwnCheckpoint(const std::string& prefix, int64_t step) const;
   absl::Status WriteGraph(const Graph& graph);
-  // Whether this folder's newest checkpoint is what the session holds at
-  // `step`.
-  bool IsSaved(int64_t step) const;
+  // Whether this folder's newest checkpoint is what the session holds.
+  bool IsSaved(const Session& session, int64_t step) const;
+
+  // A whole save, in the foreground, which must not fail.
+  absl::Status Save(Session& session, int64_t step);
+  // One after a step, in the background if that is asked for, and what follows.
+  absl::Status SaveInStep(SessionRunContext& context, int64_t step);
+  absl::Status FinishInStep(SessionRunContext& context);
+  // Their parts.
+  absl::Status TellBeforeSave(Session& session, int64_t step);
+  absl::Status StartSave(Session& session, int64_t step, bool async);
+  absl::Status AwaitSave();
   // Returns whether a listener wants a stop.
-  absl::StatusOr<bool> Save(Session& session, int64_t step);
+  absl::StatusOr<bool> TellAfterSave(Session& session, int64_t step);
+  // OK if `status` is a failure that is tolerated.
+  absl::Status Tolerate(const absl::Status& status);
 
   const Options options_;
   const std::string save_path_;
+  Clock* const clock_;
   std::optional<SecondOrStepTimer> timer_;
   std::shared_ptr<Scaffold> scaffold_;  // where the saver is, unless given
   std::shared_ptr<Saver> saver_;
@@ -115,6 +155,10 @@ class CheckpointSaverHook : public SessionRunHook {
   // abort: the first so many.
   size_t listeners_begun_ = 0;
   std::optional<int64_t> last_saved_step_;
+  // The step of the save that was begun and not ended.
+  std::optional<int64_t> saving_step_;
+  int failures_ = 0;  // in a row
+  absl::Duration last_saved_time_;
 };
 
 // Saves into the folder `checkpoint_dir` at the cadence `every`.

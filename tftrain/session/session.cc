@@ -81,6 +81,8 @@ tensorflow::Session* Session::engine() const { return engine_->session(); }
 
 bool Session::is_local() const { return engine_->is_local(); }
 
+std::weak_ptr<const void> Session::identity() const { return engine_; }
+
 absl::Status Session::CheckUsable() const {
   if (closed()) {
     return absl::FailedPreconditionError(

@@ -112,6 +112,8 @@ class Session : public Runnable {
   tensorflow::Session* engine() const;
   // Whether the runtime is in this process.
   bool is_local() const;
+  // Tells this session from every other one, also after its end.
+  std::weak_ptr<const void> identity() const;
 
   // The global step as it is now. Read from the variable itself where that is
   // possible (a resource variable in this process), else by a run.

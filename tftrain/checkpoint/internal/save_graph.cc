@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/framework/node_def_util.h"
+#include "tensorflow/core/framework/resource_handle.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/platform/errors.h"
@@ -47,15 +48,35 @@ TensorRef Origin(TensorRef tensor) {
   return tensor;
 }
 
+// What comes into `node`, with the operations that hand it on passed over.
+std::optional<TensorRef> OriginOfInput(const Node& node, int input) {
+  const Edge* edge = nullptr;
+  if (!node.input_edge(input, &edge).ok()) return std::nullopt;
+  return Origin({edge->src(), edge->src_output()});
+}
+
+// The variable to which `input` of `node` is the handle.
+std::optional<VariableName> VariableOf(const Node& node, int input) {
+  const std::optional<TensorRef> handle = OriginOfInput(node, input);
+  VariableName variable;
+  if (!handle.has_value() || handle->node->type_string() != "VarHandleOp" ||
+      !tensorflow::TryGetNodeAttr(handle->node->attrs(), "container",
+                                  &variable.container) ||
+      !tensorflow::TryGetNodeAttr(handle->node->attrs(), "shared_name",
+                                  &variable.name) ||
+      variable.name == tensorflow::ResourceHandle::ANONYMOUS_NAME) {
+    return std::nullopt;
+  }
+  return variable;
+}
+
 // The texts of a constant vector that is an input of `node`.
 std::optional<std::vector<std::string>> ConstantTexts(const Node& node,
                                                       int input) {
-  const Edge* edge = nullptr;
-  if (!node.input_edge(input, &edge).ok()) return std::nullopt;
-  const Node* source = Origin({edge->src(), edge->src_output()}).node;
+  const std::optional<TensorRef> source = OriginOfInput(node, input);
   tensorflow::Tensor value;
-  if (!source->IsConstant() ||
-      !tensorflow::GetNodeAttr(source->attrs(), "value", &value).ok() ||
+  if (!source.has_value() || !source->node->IsConstant() ||
+      !tensorflow::GetNodeAttr(source->node->attrs(), "value", &value).ok() ||
       value.dtype() != tensorflow::DT_STRING || value.dims() != 1) {
     return std::nullopt;
   }
@@ -88,6 +109,17 @@ bool HasControlInputs(const Node& node) {
   return false;
 }
 
+// The variable of which `node` is the value, if nothing runs before it.
+std::optional<VariableName> VariableRead(const Node& node) {
+  if (HasControlInputs(node)) return std::nullopt;
+  if (node.type_string() == "ReadVariableOp") return VariableOf(node, 0);
+  const Edge* input = nullptr;
+  if (!node.IsIdentity() || !node.input_edge(0, &input).ok()) {
+    return std::nullopt;
+  }
+  return VariableRead(*input->src());
+}
+
 // Appends what `save` writes; false if that cannot be told.
 bool AddSaved(const Node& save, std::vector<SavedTensor>* saved) {
   const auto keys = ConstantTexts(save, kNamesInput);
@@ -97,12 +129,15 @@ bool AddSaved(const Node& save, std::vector<SavedTensor>* saved) {
     return false;
   }
   for (size_t i = 0; i < keys->size(); ++i) {
+    const int input = kFirstValueInput + static_cast<int>(i);
     const Edge* edge = nullptr;
-    if (!save.input_edge(kFirstValueInput + static_cast<int>(i), &edge).ok()) {
-      return false;
-    }
-    saved->push_back({(*keys)[i], (*slices)[i],
-                      TensorRef{edge->src(), edge->src_output()}.name()});
+    if (!save.input_edge(input, &edge).ok()) return false;
+    SavedTensor tensor;
+    tensor.key = (*keys)[i];
+    tensor.slice = (*slices)[i];
+    tensor.tensor = TensorRef{edge->src(), edge->src_output()}.name();
+    tensor.variable = VariableRead(*edge->src());
+    saved->push_back(std::move(tensor));
   }
   return true;
 }
@@ -146,16 +181,28 @@ void FindUser(const Node& node, int port, RestoredTensor* restored) {
       FindUser(user, 0, restored);
     } else if (IsOneOf(user, {"Assign", "AssignVariableOp"}) &&
                edge->dst_input() == 1) {
-      const Edge* variable = nullptr;
-      if (!user.input_edge(0, &variable).ok()) continue;
-      const Node* holder =
-          Origin({variable->src(), variable->src_output()}).node;
+      const std::optional<TensorRef> holder = OriginOfInput(user, 0);
       PartialTensorShape shape;
-      if (tensorflow::GetNodeAttr(holder->attrs(), "shape", &shape).ok()) {
+      if (!holder.has_value()) continue;
+      if (tensorflow::GetNodeAttr(holder->node->attrs(), "shape", &shape)
+              .ok()) {
         restored->shape = shape;
       }
+      restored->variable = VariableOf(user, 0);
+      restored->assign = user.name();
     }
   }
+}
+
+// How many operations use output `port` of `node`, where those that hand it on
+// count as what they hand it to.
+int CountUsers(const Node& node, int port) {
+  int count = 0;
+  for (const Edge* edge : node.out_edges()) {
+    if (edge->src_output() != port) continue;
+    count += edge->dst()->IsIdentity() ? CountUsers(*edge->dst(), 0) : 1;
+  }
+  return count;
 }
 
 // Appends what `restore` reads; false if that cannot be told.
@@ -174,6 +221,9 @@ bool AddRestored(const Node& restore, std::vector<RestoredTensor>* restored) {
     tensor.tensor = output.name();
     tensor.dtype = output.dtype();
     FindUser(restore, output.port, &tensor);
+    if (tensor.reshaped || CountUsers(restore, output.port) != 1) {
+      tensor.variable.reset();
+    }
     restored->push_back(std::move(tensor));
   }
   return true;

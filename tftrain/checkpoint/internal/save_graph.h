@@ -14,6 +14,7 @@
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/framework/types.pb.h"
 #include "tensorflow/core/protobuf/saver.pb.h"
+#include "tftrain/checkpoint/internal/variable_store.h"
 #include "tftrain/graph/graph.h"
 
 namespace tftrain::internal {
@@ -23,6 +24,8 @@ struct SavedTensor {
   std::string key;     // its name in the checkpoint
   std::string slice;   // "4 3 0,2:0,3" for a part of a larger one, or empty
   std::string tensor;  // the one in the graph that has the value
+  // Set when the value is that of a resource variable and nothing else.
+  std::optional<VariableName> variable;
 };
 
 // A tensor that the graph's restore operations read.
@@ -38,6 +41,10 @@ struct RestoredTensor {
   // Whether it is the position of an iterator, which can be set only after the
   // iterator was initialised.
   bool is_iterator = false;
+  // Set when nothing happens to the value but that a resource variable takes
+  // it, by the operation `assign`.
+  std::optional<VariableName> variable;
+  std::string assign;
 };
 
 // What the operations that a SaverDef names do. Either list is missing when

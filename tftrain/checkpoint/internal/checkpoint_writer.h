@@ -1,0 +1,64 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef TFTRAIN_CHECKPOINT_INTERNAL_CHECKPOINT_WRITER_H_
+#define TFTRAIN_CHECKPOINT_INTERNAL_CHECKPOINT_WRITER_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/protobuf/saver.pb.h"
+#include "tftrain/checkpoint/internal/retention.h"
+#include "tftrain/checkpoint/internal/save_graph.h"
+#include "tftrain/graph/graph.h"
+
+namespace tftrain::internal {
+
+// A checkpoint that is to be written; owns all that this takes, so that any
+// thread can do it at any time.
+struct CheckpointJob {
+  std::string prefix;
+  // Writes the values as a bundle with the temporary prefix it is given.
+  std::function<absl::Status(const std::string& prefix)> write_values;
+
+  // What goes into the meta file; null: there is none.
+  GraphPtr graph;
+  tensorflow::SaverDef saver_def;
+
+  // The name of the state file, and what the checkpoint changes in it; nothing:
+  // the state file and older checkpoints stay as they are.
+  std::string latest_filename;
+  std::optional<Retention::Change> change;
+
+  // When it was asked for; set if what killed savers left in the folder is to
+  // be removed first.
+  std::optional<absl::Time> clean_up_as_of;
+};
+
+// Writes the checkpoint of `job`: all files under hidden names, forced to the
+// disk; renamed, the index last; the state file; and only then are older
+// checkpoints deleted. Returns when it would survive a power cut.
+// Errors: file errors, never kOutOfRange, kAborted or kUnavailable; on error
+// nothing new is left behind, but for a checkpoint that had replaced one of the
+// same name already.
+absl::Status WriteCheckpoint(const CheckpointJob& job);
+
+// Hands each tensor and its value to the function it is called with.
+using ValueSource = absl::FunctionRef<absl::Status(
+    absl::FunctionRef<absl::Status(const SavedTensor&,
+                                   const tensorflow::Tensor&)>)>;
+
+// Writes the bundle `prefix` of all the values of `source`.
+// Errors: kInvalidArgument when a value is not the part it should be; file
+// errors as above; those of `source`.
+absl::Status WriteBundle(const std::string& prefix, ValueSource source);
+
+}  // namespace tftrain::internal
+
+#endif  // TFTRAIN_CHECKPOINT_INTERNAL_CHECKPOINT_WRITER_H_

@@ -1,0 +1,272 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+// CheckpointSaverHook with saves in the background, and with saves that fail.
+
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/checkpoint/filename.h"
+#include "tftrain/hooks/checkpoint_saver_hook.h"
+#include "tftrain/testing/fake_clock.h"
+#include "tftrain/testing/hook_driver.h"
+#include "tftrain/testing/log_capture.h"
+#include "tftrain/testing/matchers.h"
+#include "tftrain/testing/recording_hook.h"
+#include "tftrain/testing/slow_file_ops.h"
+#include "tftrain/testing/temp_dir.h"
+
+namespace tftrain {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+using Calls = std::vector<std::string>;
+
+class CheckpointSaverHookAsyncTest : public testing::Test {
+ protected:
+  CheckpointSaverHookAsyncTest() {
+    options_.checkpoint_dir = dir_.path();
+    options_.save_steps = 2;
+    options_.async = true;
+    options_.clock = &clock_;
+    listener_ = std::make_shared<RecordingListener>("L", &calls_);
+    options_.listeners = {listener_};
+  }
+
+  // Opens a session, which saves step 0 in the foreground.
+  void Open() {
+    Scaffold::Options pieces;
+    pieces.saver = saver_;
+    run_ = std::make_unique<HookDriver>(
+        std::vector<HookPtr>{std::make_shared<CheckpointSaverHook>(options_)});
+    run_->options().scaffold = std::make_shared<Scaffold>(pieces);
+    ASSERT_THAT(run_->Open(), IsOk());
+    ASSERT_THAT(calls_,
+                ElementsAre("L.Begin", "L.BeforeSave 0", "L.AfterSave 0"));
+    calls_.clear();
+  }
+
+  absl::Status Train(int runs) { return run_->Train(runs).status(); }
+
+  // Lets the save in the background end, without a step.
+  void AwaitSave() {
+    while (saver_->saving()) std::this_thread::yield();
+  }
+
+  std::optional<int64_t> NewestStep() {
+    const auto newest = LatestCheckpoint(dir_.path());
+    if (!newest.ok() || !newest->has_value()) return std::nullopt;
+    return StepOfPrefix(**newest);
+  }
+
+  const TempDir dir_;
+  FakeClock clock_;
+  SlowFileOps disk_{".data-"};
+  CheckpointSaverHook::Options options_;
+  Calls calls_;
+  std::shared_ptr<RecordingListener> listener_;
+  const std::shared_ptr<Saver> saver_ = Saver::Deferred();
+  std::unique_ptr<HookDriver> run_;
+};
+
+TEST_F(CheckpointSaverHookAsyncTest, TrainsOnWhileACheckpointIsWritten) {
+  Open();
+  disk_.Stop();
+
+  EXPECT_THAT(Train(2), IsOk());
+  EXPECT_TRUE(saver_->saving());
+  // What follows a save comes after the step during which it ended.
+  EXPECT_THAT(calls_, ElementsAre("L.BeforeSave 2"));
+  EXPECT_EQ(NewestStep(), 0);
+  disk_.GoOn();
+  AwaitSave();
+  EXPECT_THAT(calls_, ElementsAre("L.BeforeSave 2"));
+  EXPECT_THAT(Train(1), IsOk());
+
+  EXPECT_THAT(calls_, ElementsAre("L.BeforeSave 2", "L.AfterSave 2"));
+  EXPECT_EQ(NewestStep(), 2);
+  EXPECT_THAT(run_->Close(), IsOk());
+  EXPECT_EQ(NewestStep(), 3);
+}
+
+TEST_F(CheckpointSaverHookAsyncTest,
+       ASaveThatFallsDueMeanwhileIsMadeAfterwards) {
+  Open();
+  disk_.Stop();
+  EXPECT_THAT(Train(5), IsOk());
+  EXPECT_THAT(calls_, ElementsAre("L.BeforeSave 2"));
+  disk_.GoOn();
+  AwaitSave();
+
+  EXPECT_THAT(Train(1), IsOk());
+  AwaitSave();
+  EXPECT_THAT(Train(1), IsOk());
+
+  EXPECT_THAT(calls_, ElementsAre("L.BeforeSave 2", "L.AfterSave 2",
+                                  "L.BeforeSave 6", "L.AfterSave 6"));
+}
+
+TEST_F(CheckpointSaverHookAsyncTest, TheEndWaitsForTheSaveAndIsSavedOnce) {
+  Open();
+  EXPECT_THAT(Train(2), IsOk());
+
+  EXPECT_THAT(run_->Close(), IsOk());
+
+  EXPECT_THAT(calls_,
+              ElementsAre("L.BeforeSave 2", "L.AfterSave 2", "L.End 2"));
+  EXPECT_EQ(NewestStep(), 2);
+}
+
+TEST_F(CheckpointSaverHookAsyncTest, AWishToStopIsHeardAfterTheSave) {
+  Open();
+  listener_->StopAfterStep(2);
+  EXPECT_THAT(Train(2), IsOk());
+  AwaitSave();
+  EXPECT_THAT(Train(5), IsOk());
+
+  EXPECT_TRUE(run_->session().ShouldStop());
+  EXPECT_THAT(run_->Close(), IsOk());
+  EXPECT_EQ(NewestStep(), 3);
+}
+
+TEST_F(CheckpointSaverHookAsyncTest, AFailedSaveFailsTheNextStep) {
+  Open();
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  EXPECT_THAT(Train(1), IsOk());
+
+  absl::Status status = Train(1);  // the save may have failed by its end
+  AwaitSave();
+  if (status.ok()) status = Train(1);
+
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted,
+                               HasSubstr("CheckpointSaverHook")));
+  disk_.FailCall(-1, 0);
+  EXPECT_EQ(NewestStep(), 0);
+}
+
+TEST_F(CheckpointSaverHookAsyncTest, AFailedSaveFailsTheEnd) {
+  Open();
+  disk_.Stop();
+  EXPECT_THAT(Train(2), IsOk());
+  disk_.AwaitWriter();
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  disk_.GoOn();
+  AwaitSave();
+  disk_.FailCall(-1, 0);
+
+  EXPECT_THAT(run_->Close(), StatusIs(absl::StatusCode::kResourceExhausted));
+
+  // But the state is saved all the same.
+  EXPECT_EQ(NewestStep(), 2);
+}
+
+TEST_F(CheckpointSaverHookAsyncTest, ASlowDiskHoldsTheEndUpOnlySoLong) {
+  options_.save_patience_secs = 0.01;
+  Open();
+  disk_.Stop();
+  EXPECT_THAT(Train(2), IsOk());
+
+  EXPECT_THAT(run_->Close(), StatusIs(absl::StatusCode::kDeadlineExceeded,
+                                      HasSubstr("model.ckpt-2")));
+
+  disk_.GoOn();
+  EXPECT_THAT(saver_->WaitForSave(), IsOk());
+  EXPECT_EQ(NewestStep(), 2);
+}
+
+TEST_F(CheckpointSaverHookAsyncTest, AnErrorInTrainingLetsTheSaveEnd) {
+  Open();
+  EXPECT_THAT(Train(2), IsOk());
+
+  EXPECT_THAT(run_->Close(absl::InternalError("a bad batch")),
+              StatusIs(absl::StatusCode::kInternal));
+
+  EXPECT_EQ(NewestStep(), 2);
+  EXPECT_THAT(calls_, ElementsAre("L.BeforeSave 2", HasSubstr("L.OnAbort")));
+}
+
+TEST_F(CheckpointSaverHookAsyncTest, AStreamedSaveCannotBeInTheBackground) {
+  options_.snapshot = SnapshotMode::kStream;
+  HookDriver run({std::make_shared<CheckpointSaverHook>(options_)});
+  EXPECT_THAT(run.Open(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                   HasSubstr("kStream")));
+}
+
+// The same in the background and in the foreground.
+class CheckpointSaverHookFailuresTest
+    : public CheckpointSaverHookAsyncTest,
+      public testing::WithParamInterface<bool> {
+ protected:
+  CheckpointSaverHookFailuresTest() {
+    options_.async = GetParam();
+    options_.save_steps = 1;
+  }
+
+  // A step whose save is over when it returns.
+  absl::Status Step() {
+    const absl::Status status = Train(1);
+    AwaitSave();
+    return status;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, CheckpointSaverHookFailuresTest,
+                         testing::Bool(), [](const auto& async) {
+                           return async.param ? "Background" : "Foreground";
+                         });
+
+TEST_P(CheckpointSaverHookFailuresTest, SoManyInARowAreTolerated) {
+  options_.tolerated_failures = 2;
+  Open();
+  LogCapture log;
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  EXPECT_THAT(Step(), IsOk());
+  EXPECT_THAT(Step(), IsOk());
+  disk_.FailCall(-1, 0);
+  EXPECT_THAT(Step(), IsOk());
+  EXPECT_THAT(Step(), IsOk());
+  EXPECT_GE(NewestStep(), 3);  // the disk had room again
+
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  absl::Status status;
+  int steps = 0;
+  for (; status.ok() && steps < 9; ++steps) status = Step();
+
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(steps, testing::AllOf(testing::Ge(3), testing::Le(5)));
+  EXPECT_THAT(log.lines(), testing::Contains(HasSubstr("2 of 2")));
+}
+
+TEST_P(CheckpointSaverHookFailuresTest, NotForLong) {
+  options_.tolerated_failures = 100;
+  options_.tolerated_secs = 10;
+  Open();
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  EXPECT_THAT(Step(), IsOk());
+  EXPECT_THAT(Step(), IsOk());
+  clock_.Advance(absl::Seconds(11));
+
+  absl::Status status = Step();
+  if (GetParam()) status.Update(Step());
+
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+TEST_P(CheckpointSaverHookFailuresTest, BadToleranceIsRefused) {
+  options_.tolerated_failures = -1;
+  HookDriver run({std::make_shared<CheckpointSaverHook>(options_)});
+  EXPECT_THAT(run.Open(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                   HasSubstr("tolerated_failures")));
+}
+
+}  // namespace
+}  // namespace tftrain
