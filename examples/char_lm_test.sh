@@ -5,22 +5,11 @@
 # What char_lm tells its user: char_lm_test.sh PROGRAM FOLDER
 
 set -eu
+# shellcheck source=examples/expect.sh
+. "$(dirname "$0")/expect.sh"
 program=$1
 dir=$2
 sources=$(dirname "$0")
-
-# expect CODE TEXT ARGUMENT...: the program ends with CODE and says TEXT.
-expect() {
-  want=$1 text=$2
-  shift 2
-  code=0
-  "$program" "$@" >"$dir/said" 2>&1 || code=$?
-  if [ "$code" != "$want" ] || ! grep -q -e "$text" "$dir/said"; then
-    echo "char_lm $*: code $code instead of $want, or no \"$text\" in:"
-    cat "$dir/said"
-    exit 1
-  fi
-}
 
 run() {
   want=$1 text=$2

@@ -6,22 +6,11 @@
 # train_metagraph_test.sh PROGRAM FOLDER META
 
 set -eu
+# shellcheck source=examples/expect.sh
+. "$(dirname "$0")/expect.sh"
 program=$1
 dir=$2
 meta=$3
-
-# expect CODE TEXT ARGUMENT...: the program ends with CODE and says TEXT.
-expect() {
-  want=$1 text=$2
-  shift 2
-  code=0
-  "$program" "$@" >"$dir/said" 2>&1 || code=$?
-  if [ "$code" != "$want" ] || ! grep -q -e "$text" "$dir/said"; then
-    echo "train_metagraph $*: code $code instead of $want, or no \"$text\" in:"
-    cat "$dir/said"
-    exit 1
-  fi
-}
 
 run="--run-dir $dir/run --save-steps 5"
 expect 0 'ended by stop requested at step 7' "$meta" $run --max-steps 7

@@ -17,6 +17,6 @@ case ${1:-} in
 esac
 command -v clang-format >/dev/null || install_packages clang-format
 cd "$root"
-find tftrain tools examples benchmarks tests \
+find tftrain examples benchmarks tests \
   \( -name '*.cc' -o -name '*.h' \) -print0 |
   xargs -0 --no-run-if-empty clang-format --style=file "${mode[@]}"

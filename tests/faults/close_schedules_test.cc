@@ -260,7 +260,7 @@ std::vector<std::string> Complaints(const Schedule& schedule,
   }
   if (schedule.IsSurelyStuckInOp()) {
     expect(absl::StrContains(outcome.log,
-                             "\"deep/deep_enqueue\" in \"deep_enqueue\""),
+                             "\"deep/deep_enqueue\" in \"deep_enqueue"),
            "queue and operation of a stuck producer are named");
   }
   expect((outcome.holders_while_stuck > 0) == (stuck > 0),

@@ -36,7 +36,7 @@ struct Thread::State {
   CondVar ended;
   bool done ABSL_GUARDED_BY(mu) = false;
   std::optional<std::thread> handle ABSL_GUARDED_BY(mu);
-  std::string activity ABSL_GUARDED_BY(mu);
+  std::function<std::string()> activity ABSL_GUARDED_BY(mu);
   std::vector<std::function<void()>> callbacks ABSL_GUARDED_BY(mu);
 
   void Run(std::function<void()> fn) {
@@ -44,11 +44,12 @@ struct Thread::State {
     current = this;
     fn();
     fn = nullptr;
+    std::function<std::string()> last_activity;
     std::vector<std::function<void()>> due;
     {
       MutexLock lock(mu);
       done = true;
-      activity.clear();
+      last_activity.swap(activity);
       due.swap(callbacks);
       ended.NotifyAll();
     }
@@ -149,15 +150,24 @@ void Thread::OnDone(std::function<void()> callback) {
 }
 
 void Thread::SetActivity(std::string_view activity) {
+  SetActivity([text = std::string(activity)] { return text; });
+}
+
+void Thread::SetActivity(std::function<std::string()> describe) {
   State* const state = State::current;
   if (state == nullptr) return;
   MutexLock lock(state->mu);
-  state->activity.assign(activity);
+  // What was noted before goes with the argument, after the lock.
+  state->activity.swap(describe);
 }
 
 std::string Thread::activity() const {
-  MutexLock lock(state_->mu);
-  return state_->activity;
+  std::function<std::string()> describe;
+  {
+    MutexLock lock(state_->mu);
+    describe = state_->activity;
+  }
+  return describe == nullptr ? "" : describe();
 }
 
 std::string Thread::Describe() const {

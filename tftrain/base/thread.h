@@ -71,6 +71,9 @@ class Thread {
   // op, for the report on a thread that does not stop; an empty text takes the
   // note back. Does nothing on a thread that is no `Thread`.
   static void SetActivity(std::string_view activity);
+  // The same with a text that is made when somebody asks for it, on the thread
+  // of that one and without a lock; `describe` must own what it uses.
+  static void SetActivity(std::function<std::string()> describe);
   std::string activity() const;
 
   // The name in quotes, followed by " in " and the activity in quotes if there

@@ -193,6 +193,26 @@ TEST(ThreadTest, TellsWhatItWaitsIn) {
   thread->Join();
 }
 
+TEST(ThreadTest, WhatItWaitsInMayBeAskedAnew) {
+  std::atomic<int> size{3};
+  Gate noted;
+  Gate gate;
+  const auto thread = Start("reader", [&] {
+    Thread::SetActivity([&size] { return absl::StrCat("size ", size.load()); });
+    noted.Open();
+    gate.Pass();
+  });
+
+  noted.Pass();
+  EXPECT_EQ(thread->activity(), "size 3");
+  size = 4;
+  EXPECT_EQ(thread->Describe(), "\"reader\" in \"size 4\"");
+
+  gate.Open();
+  thread->Join();
+  EXPECT_EQ(thread->activity(), "");
+}
+
 TEST(ThreadTest, AForeignThreadHasNoActivityToSet) {
   Thread::SetActivity("nothing happens");
 }

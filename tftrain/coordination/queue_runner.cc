@@ -10,6 +10,11 @@
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/cc/ops/data_flow_ops.h"
+#include "tensorflow/core/common_runtime/device_mgr.h"
+#include "tensorflow/core/framework/device.h"
+#include "tensorflow/core/framework/node_def_util.h"
+#include "tensorflow/core/framework/queue_interface.h"
+#include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
@@ -42,11 +47,44 @@ absl::Status NothingToRun(const std::string& queue) {
                    "\" has no queue or no enqueue operation; give it both"));
 }
 
+// How many elements the queue that `op` fills holds now, if it has a shared
+// name and lives in this process. Looks at the queue itself: a run that asks
+// for the size might hang where the thread does.
+std::optional<int> QueueSize(const Session& session, const std::string& op) {
+  const absl::StatusOr<const tensorflow::Node*> enqueue =
+      session.graph()->FindOperation(op);
+  const tensorflow::Node* queue = nullptr;
+  std::string container, name;
+  const tensorflow::DeviceMgr* devices = nullptr;
+  if (!enqueue.ok() || !(*enqueue)->input_node(0, &queue).ok() ||
+      !tensorflow::TryGetNodeAttr(queue->attrs(), "container", &container) ||
+      !tensorflow::TryGetNodeAttr(queue->attrs(), "shared_name", &name) ||
+      !session.engine()->LocalDeviceManager(&devices).ok()) {
+    return std::nullopt;
+  }
+  for (tensorflow::Device* device : devices->ListDevices()) {
+    tensorflow::ResourceMgr* resources = device->resource_manager();
+    if (container.empty()) container = resources->default_container();
+    tensorflow::QueueInterface* found = nullptr;
+    if (resources->Lookup(container, name, &found).ok()) {
+      return tensorflow::core::RefCountPtr<tensorflow::QueueInterface>(found)
+          ->size();
+    }
+  }
+  return std::nullopt;
+}
+
 // Enqueues until something ends it; returns what.
-absl::Status EnqueueUntilStopped(const std::string& op, Session& session,
+absl::Status EnqueueUntilStopped(const std::string& op,
+                                 const std::shared_ptr<Session>& session,
                                  const Coordinator* coordinator) {
-  Thread::SetActivity(op);
-  TF_ASSIGN_OR_RETURN(const auto enqueue, session.Prepare(Target(op)));
+  Thread::SetActivity([op, weak = std::weak_ptr<Session>(session)] {
+    const std::shared_ptr<Session> open = weak.lock();
+    const std::optional<int> size =
+        open == nullptr ? std::nullopt : QueueSize(*open, op);
+    return size.has_value() ? absl::StrCat(op, ", queue size ", *size) : op;
+  });
+  TF_ASSIGN_OR_RETURN(const auto enqueue, session->Prepare(Target(op)));
   while (coordinator == nullptr || !coordinator->ShouldStop()) {
     TF_RETURN_IF_ERROR(enqueue());
   }
@@ -175,7 +213,7 @@ absl::StatusOr<std::vector<std::shared_ptr<Thread>>> QueueRunner::Start(
     const std::string op = def_.enqueue_op_name(i);
     absl::Status started = start(
         absl::StrCat(name(), "/", op), [op, session, coordinator, finish] {
-          finish(EnqueueUntilStopped(op, *session, coordinator.get()));
+          finish(EnqueueUntilStopped(op, session, coordinator.get()));
         });
     if (!started.ok()) {
       // The threads that do run end through the Coordinator.

@@ -30,10 +30,12 @@ using ::testing::SizeIs;
 class QueueRunnerTest : public ::testing::Test {
  protected:
   // The numbers end after `limit`; 0 means never.
-  void BuildQueue(int capacity, int64_t limit = 0) {
+  void BuildQueue(int capacity, int64_t limit = 0,
+                  const std::string& shared_name = "") {
     const tensorflow::Scope scope = graph_->scope();
-    queue_ = ops::FIFOQueue(scope.WithOpName("queue"), {tensorflow::DT_INT64},
-                            ops::FIFOQueue::Capacity(capacity));
+    queue_ = ops::FIFOQueue(
+        scope.WithOpName("queue"), {tensorflow::DT_INT64},
+        ops::FIFOQueue::Capacity(capacity).SharedName(shared_name));
     Output next;
     if (limit > 0) {
       const Output counter =
@@ -299,8 +301,9 @@ TEST_F(QueueRunnerTest, StartingNeedsASessionAndWarnsWithoutRunners) {
                                           HasSubstr("\"no_runners\""))));
 }
 
-TEST_F(QueueRunnerTest, AStragglerIsNamedWithItsOperation) {  // CRD-12, R9
-  BuildQueue(1);
+TEST_F(QueueRunnerTest, AStragglerIsNamedWithItsOperationAndQueueSize) {
+  // CRD-12, R9
+  BuildQueue(/*capacity=*/3, /*limit=*/0, "numbers");
   // An enqueue that says that it runs, and then waits for what never comes.
   const tensorflow::Scope scope = graph_->scope();
   const ops::FIFOQueue started(scope, {tensorflow::DT_INT64});
@@ -318,6 +321,9 @@ TEST_F(QueueRunnerTest, AStragglerIsNamedWithItsOperation) {  // CRD-12, R9
   Add("stuck", waits[0]);
   StartRunner(coordinator_);
   ASSERT_THAT(session_->Run(Fetch<int64_t>("started:0")), IsOk());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_THAT(session_->Run(Target("enqueue")), IsOk());
+  }
 
   coordinator_->RequestStop();
   Coordinator::JoinOptions join;
@@ -325,7 +331,7 @@ TEST_F(QueueRunnerTest, AStragglerIsNamedWithItsOperation) {  // CRD-12, R9
   EXPECT_THAT(
       coordinator_->Join(join),
       StatusIs(StatusCode::kDeadlineExceeded,
-               AllOf(HasSubstr("queue/stuck"), HasSubstr("\"stuck\""))));
+               HasSubstr("\"queue/stuck\" in \"stuck, queue size 2\"")));
 
   EXPECT_THAT(session_->Close(), IsOk());  // frees it
   for (const auto& thread : threads_) thread->Join();

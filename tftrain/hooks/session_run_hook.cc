@@ -23,7 +23,11 @@ SessionRunArgs::SessionRunArgs(Request request, const Feeds& feeds,
 
 absl::StatusOr<int64_t> SessionRunContext::GlobalStep() {
   if (!global_step_.has_value()) {
-    TF_ASSIGN_OR_RETURN(global_step_, session_->GlobalStep());
+    tensorflow::RunOptions options;
+    options.set_timeout_in_ms(timeout_in_ms_);
+    TF_ASSIGN_OR_RETURN(
+        global_step_,
+        session_->GlobalStep(timeout_in_ms_ > 0 ? &options : nullptr));
   }
   return *global_step_;
 }

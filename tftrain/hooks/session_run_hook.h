@@ -117,8 +117,12 @@ class BeginContext {
 // Python: tf.estimator.SessionRunContext.
 class SessionRunContext {
  public:
-  SessionRunContext(Session* session, const Request* original)
-      : session_(session), original_(original) {}
+  // `options` are the caller's and may be null.
+  SessionRunContext(Session* session, const Request* original,
+                    const tensorflow::RunOptions* options = nullptr)
+      : session_(session),
+        original_(original),
+        timeout_in_ms_(options == nullptr ? 0 : options->timeout_in_ms()) {}
 
   // The plain session, to run something more without hooks.
   Session& session() const { return *session_; }
@@ -127,7 +131,8 @@ class SessionRunContext {
 
   // The global step as it is now: in BeforeRun() before the step, in AfterRun()
   // after it, always the real one. Costs nothing worth counting for a resource
-  // variable in this process, else one small run in each phase that asks.
+  // variable in this process, else one small run in each phase that asks, with
+  // the timeout of the step.
   absl::StatusOr<int64_t> GlobalStep();
 
   // Ends training after this step: ShouldStop() answers true from then on, and
@@ -142,6 +147,7 @@ class SessionRunContext {
  private:
   Session* session_;
   const Request* original_;
+  const int64_t timeout_in_ms_;
   std::optional<int64_t> global_step_;
   bool stop_requested_ = false;
   std::string stop_reason_;

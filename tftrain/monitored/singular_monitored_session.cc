@@ -15,8 +15,8 @@
 
 namespace tftrain {
 
+using internal::CallHook;
 using internal::HookEntry;
-using internal::HookError;
 
 std::string_view StopReasonName(StopReason reason) {
   switch (reason) {
@@ -40,7 +40,7 @@ struct SingularMonitoredSession::StopNote {
 
 namespace {
 
-// How long Close() waits, beyond the grace period, for a server's answer.
+// How long Close() waits, beyond the grace period, for a server's answers.
 constexpr absl::Duration kLastPatience = absl::Milliseconds(900);
 
 std::shared_ptr<Coordinator> MakeCoordinator() {
@@ -50,16 +50,15 @@ std::shared_ptr<Coordinator> MakeCoordinator() {
   return std::make_shared<Coordinator>(options);
 }
 
-// What `callback` of a hook returns, or throws, told with both names.
-absl::Status CallHook(const HookEntry& hook, std::string_view callback,
-                      absl::FunctionRef<absl::Status()> fn) {
-  absl::Status status;
-  const absl::Status thrown = CallCatching([&] {
-    status = fn();
-    return absl::OkStatus();
-  });
-  if (!thrown.ok()) status = absl::InternalError(thrown.message());
-  return HookError(status, hook, callback);
+// Closes after `body`, unless that closed its session itself.
+absl::StatusOr<Summary> CloseOnce(SingularMonitoredSession& session,
+                                  absl::Status body) {
+  if (!session.closed()) {
+    TF_RETURN_IF_ERROR(session.Close(std::move(body)));
+  } else if (!body.ok() && !IsCleanStop(body)) {
+    return body;
+  }
+  return session.summary();
 }
 
 // Marks that a step or a hook's callback runs, after which the session is used.
@@ -205,7 +204,8 @@ absl::Status SingularMonitoredSession::StopAndJoin() {
   closed_.store(true, std::memory_order_release);
   if (session_ != nullptr) {
     // Cancels what threads still wait in; they let go of the session last.
-    const absl::Status closed = session_->Close(kLastPatience);
+    const absl::Status closed =
+        session_->Close(server_answers_ ? kLastPatience : absl::ZeroDuration());
     if (!closed.ok()) LOG(WARNING) << "Closing the session: " << closed;
     session_.reset();
   }
@@ -234,12 +234,12 @@ void SingularMonitoredSession::RequestStop(std::string reason) {
 
 absl::StatusOr<Summary> SingularMonitoredSession::RunUntilStop(
     absl::FunctionRef<absl::Status()> body) {
+  if (closed()) return AlreadyClosed();
   absl::Status status;
   while (status.ok() && !ShouldStop()) {
     status = CallCatching(body);
   }
-  TF_RETURN_IF_ERROR(Close(std::move(status)));
-  return summary_;
+  return CloseOnce(*this, std::move(status));
 }
 
 absl::Status SingularMonitoredSession::Close(absl::Status body) {
@@ -281,6 +281,7 @@ void SingularMonitoredSession::NoteHowItEnded(const absl::Status& body) {
   const absl::StatusOr<int64_t> step =
       session_->GlobalStep(session_->is_local() ? nullptr : &in_time);
   if (step.ok()) summary_.last_step = *step;
+  server_answers_ = !absl::IsDeadlineExceeded(step.status());
   MutexLock lock(stop_note_->mu);
   if (IsEndOfInput(body)) {
     summary_.reason = StopReason::kEndOfInput;
@@ -342,13 +343,7 @@ absl::StatusOr<Summary> With(
   TF_ASSIGN_OR_RETURN(
       std::unique_ptr<SingularMonitoredSession> session,
       SingularMonitoredSession::Create(std::move(graph), std::move(options)));
-  const absl::Status status = CallCatching([&] { return body(*session); });
-  if (!session->closed()) {
-    TF_RETURN_IF_ERROR(session->Close(status));
-  } else if (!status.ok() && !IsCleanStop(status)) {
-    return status;
-  }
-  return session->summary();
+  return CloseOnce(*session, CallCatching([&] { return body(*session); }));
 }
 
 }  // namespace tftrain

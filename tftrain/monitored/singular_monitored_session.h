@@ -153,9 +153,9 @@ class SingularMonitoredSession : public Runnable {
   void RequestStop(std::string reason = "");
 
   // Steps until it is time to stop, then closes: calls `body` while
-  // ShouldStop() is false, and Close() with what it returned last. Returns how
-  // the run ended, or its error.
-  // Python: `with session: while not session.should_stop(): body()`.
+  // ShouldStop() is false, and Close() with what it returned last, unless
+  // `body` closed the session. Returns how the run ended, or its error. Python:
+  // `with session: while not session.should_stop(): body()`.
   absl::StatusOr<Summary> RunUntilStop(absl::FunctionRef<absl::Status()> body);
 
   // Ends the run, `body` being how it went: after OK or a clean stop
@@ -224,7 +224,8 @@ class SingularMonitoredSession : public Runnable {
   std::unique_ptr<internal::HookedSession> hooked_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> met_failure_{false};  // by ShouldStop()
-  std::atomic<int> busy_{0};  // how many steps and callbacks of hooks run
+  std::atomic<int> busy_{0};    // how many steps and callbacks of hooks run
+  bool server_answers_ = true;  // as far as is known
   Summary summary_;
 
   struct StopNote;

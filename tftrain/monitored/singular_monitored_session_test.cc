@@ -842,5 +842,26 @@ TEST(SingularMonitoredSessionTest, WithClosesWhatTheBodyLeavesOpen) {
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("body")));
 }
 
+TEST(SingularMonitoredSessionTest, ABodyMayCloseTheSessionItStepsIn) {
+  // SMS-22
+  auto session = Open(SmallModel());
+  int steps = 0;
+  const auto summary = session->RunUntilStop(
+      [&] { return ++steps < 3 ? session->Run(Train()) : session->Close(); });
+
+  ASSERT_THAT(summary, IsOk());
+  EXPECT_EQ(summary->reason, StopReason::kClosed);
+  EXPECT_EQ(summary->last_step, 2);
+  EXPECT_THAT(session->RunUntilStop([&] { return session->Run(Train()); }),
+              StatusIs(StatusCode::kFailedPrecondition));
+
+  auto failing = Open(SmallModel());
+  EXPECT_THAT(failing->RunUntilStop([&]() -> absl::Status {
+    TF_RETURN_IF_ERROR(failing->Close());
+    return absl::InternalError("afterwards");
+  }),
+              StatusIs(StatusCode::kInternal, HasSubstr("afterwards")));
+}
+
 }  // namespace
 }  // namespace tftrain

@@ -20,6 +20,21 @@ namespace tftrain {
 
 using internal::StepPart;
 
+namespace {
+
+// The graph optimizer takes milliseconds for each variable, in every plan.
+constexpr int kVariablesToOptimize = 2000;
+
+bool HasManyVariables(const Graph& graph) {
+  int variables = 0;
+  for (const tensorflow::Node* node : graph.engine_graph().op_nodes()) {
+    variables += node->IsVariable() ? 1 : 0;
+  }
+  return variables > kVariablesToOptimize;
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<Session>> Session::Create(GraphPtr graph) {
   return Create(std::move(graph), Options());
 }
@@ -35,6 +50,12 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create(
   tensorflow::SessionOptions session_options;
   session_options.target = options.target;
   session_options.config = options.config;
+  if (!options.config.graph_options().has_rewrite_options() &&
+      HasManyVariables(*graph)) {
+    session_options.config.mutable_graph_options()
+        ->mutable_rewrite_options()
+        ->set_disable_meta_optimizer(true);
+  }
   TF_RETURN_IF_ERROR(graph->Finalize());
   auto open = [&]() -> absl::StatusOr<std::shared_ptr<Session>> {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<const tensorflow::GraphDef> graph_def,

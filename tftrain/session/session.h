@@ -77,6 +77,10 @@ class Session : public Runnable {
   struct Options {
     // "" for the runtime in this process, else a server, "grpc://host:port".
     std::string target;
+    // A graph of more than 2,000 variables is not optimized unless
+    // graph_options.rewrite_options is set: that takes milliseconds for each
+    // variable in every plan, a minute for ten thousand.
+    // Python: every graph is.
     tensorflow::ConfigProto config;
     ThreadMode thread_mode = ThreadMode::kPool;
     // How many plans (one for each set of fetches, targets and feeds in use)

@@ -6,7 +6,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 
@@ -25,10 +28,24 @@ using ::tensorflow::Output;
 using ::tensorflow::Scope;
 using ::testing::FieldsAre;
 using ::testing::HasSubstr;
+using ::testing::IsSubsetOf;
+using ::testing::Not;
 
 namespace ops = ::tensorflow::ops;
 
 constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+
+// The threads of this process called `name`, by their ids.
+std::set<std::string> Threads(const std::string& name) {
+  std::set<std::string> ids;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string found;
+    std::getline(std::ifstream(task.path() / "comm"), found);
+    if (found == name) ids.insert(task.path().filename());
+  }
+  return ids;
+}
 
 class SessionRemoteTest : public testing::Test {
  protected:
@@ -119,6 +136,16 @@ TEST_F(SessionRemoteTest, TimeoutEndsABlockedStep) {
 
   EXPECT_THAT(session->Run(Fetch<float>("dequeue:0"), {}, &options),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
+}
+
+TEST_F(SessionRemoteTest, TheThreadThatClosesIsThereBeforeItIsNeeded) {
+  ops::Const(scope_.WithOpName("x"), 1.5f);
+  const std::set<std::string> others = Threads("close_session");
+
+  const auto session = Open();
+
+  EXPECT_THAT(Threads("close_session"), Not(IsSubsetOf(others)));
+  EXPECT_THAT(session->Close(), IsOk());
 }
 
 }  // namespace

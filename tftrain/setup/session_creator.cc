@@ -12,8 +12,7 @@ namespace tftrain {
 namespace {
 
 // What a creator's SessionManager takes from its scaffold and options.
-template <typename CreatorOptions>
-SessionManager::Options ManagerOptions(const CreatorOptions& from) {
+SessionManager::Options ManagerOptions(const SessionCreatorOptions& from) {
   SessionManager::Options options;
   options.local_init_op = from.scaffold->local_init_op();
   options.local_init_feed_dict = from.scaffold->local_init_feed_dict();

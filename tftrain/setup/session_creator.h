@@ -28,17 +28,21 @@ class SessionCreator {
   virtual absl::StatusOr<std::shared_ptr<Session>> CreateSession() = 0;
 };
 
+// What the creators below take.
+struct SessionCreatorOptions {
+  // Default: a Scaffold() of its own.
+  std::shared_ptr<Scaffold> scaffold;
+  // "" for the runtime in this process, else "grpc://host:port".
+  std::string master;
+  tensorflow::ConfigProto config;
+  ThreadMode thread_mode = ThreadMode::kPool;
+};
+
 // Makes the session of the one who initialises and restores the model.
 // Python: tf.compat.v1.train.ChiefSessionCreator.
 class ChiefSessionCreator : public SessionCreator {
  public:
-  struct Options {
-    // Default: a Scaffold() of its own.
-    std::shared_ptr<Scaffold> scaffold;
-    // "" for the runtime in this process, else "grpc://host:port".
-    std::string master;
-    tensorflow::ConfigProto config;
-    ThreadMode thread_mode = ThreadMode::kPool;
+  struct Options : SessionCreatorOptions {
     // Restored from when it has a checkpoint, or the one checkpoint to restore.
     std::string checkpoint_dir;
     std::string checkpoint_filename_with_path;
@@ -68,13 +72,9 @@ class ChiefSessionCreator : public SessionCreator {
 // Python: tf.compat.v1.train.WorkerSessionCreator.
 class WorkerSessionCreator : public SessionCreator {
  public:
-  struct Options {
-    // Default: a Scaffold() of its own.
-    std::shared_ptr<Scaffold> scaffold;
-    // "grpc://host:port"; a model in this process has no chief elsewhere.
-    std::string master;
-    tensorflow::ConfigProto config;
-    ThreadMode thread_mode = ThreadMode::kPool;
+  // `master` names the chief's server; a model in this process has no chief
+  // elsewhere.
+  struct Options : SessionCreatorOptions {
     // How long to wait for the model at most, in seconds, and how often to
     // look.
     double max_wait_secs = 30 * 60;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -28,26 +27,33 @@ constexpr size_t kMaxUndeclared = 8;
 constexpr int kNone = -1;
 constexpr int kWaits = -2;
 
-// Calls `callback` for each hook until one returns an error or throws, which
-// is then told with the hook's name.
+// What the callbacks of hooks that `fn` calls return; an exception is
+// kInternal.
+absl::Status CallUserCode(absl::FunctionRef<absl::Status()> fn) {
+  absl::Status status;
+  const absl::Status thrown = CallCatching([&] {
+    status = fn();
+    return absl::OkStatus();
+  });
+  return thrown.ok() ? status : absl::InternalError(thrown.message());
+}
+
+absl::Status HookError(const absl::Status& status, const HookEntry& hook,
+                       std::string_view callback) {
+  return Annotate(status, absl::StrCat("in ", hook.name, "::", callback));
+}
+
+// Calls `callback` for each hook until one returns an error, which is then told
+// with the hook's name.
 template <typename Callback>
 absl::Status CallEach(const std::vector<HookEntry>& hooks,
                       std::string_view name, Callback callback) {
   size_t i = 0;
-  try {
-    for (; i < hooks.size(); ++i) {
-      absl::Status status = callback(i);
-      if (!status.ok()) return HookError(status, hooks[i], name);
-    }
-  } catch (const std::exception& e) {
-    return HookError(
-        absl::InternalError(absl::StrCat("an exception: ", e.what())), hooks[i],
-        name);
-  } catch (...) {
-    return HookError(absl::InternalError("an exception of an unknown type"),
-                     hooks[i], name);
-  }
-  return absl::OkStatus();
+  const absl::Status status = CallUserCode([&]() -> absl::Status {
+    for (; i < hooks.size(); ++i) TF_RETURN_IF_ERROR(callback(i));
+    return absl::OkStatus();
+  });
+  return status.ok() ? status : HookError(status, hooks[i], name);
 }
 
 // Adds the time it lives to `total`, unless that is null.
@@ -70,9 +76,9 @@ class Stopwatch {
 
 }  // namespace
 
-absl::Status HookError(const absl::Status& status, const HookEntry& hook,
-                       std::string_view callback) {
-  return Annotate(status, absl::StrCat("in ", hook.name, "::", callback));
+absl::Status CallHook(const HookEntry& hook, std::string_view callback,
+                      absl::FunctionRef<absl::Status()> fn) {
+  return HookError(CallUserCode(fn), hook, callback);
 }
 
 HookedSession::HookedSession(Session* session,
@@ -113,7 +119,7 @@ absl::Status HookedSession::Run(
         stop_reason_.empty() ? "" : absl::StrCat(" (", stop_reason_, ")"),
         "; ask ShouldStop before each step"));
   }
-  SessionRunContext context(session_, request.get());
+  SessionRunContext context(session_, request.get(), options);
   absl::Status status = RunStep(request, feeds, options, metadata, context);
   // A stop that was asked for counts, whatever came after it.
   if (context.stop_requested()) {
@@ -171,6 +177,7 @@ absl::Status HookedSession::BeforeRun(const RequestPtr& request,
   asking_.clear();
   for (HookStep* step : waiting_) step->part = kNone;
   waiting_.clear();
+  ++step_;
   return CallEach(hooks_, "BeforeRun", [&](size_t i) -> absl::Status {
     HookStep& step = steps_[i];
     absl::Duration took;
@@ -195,6 +202,10 @@ void HookedSession::Admit(size_t hook, SessionRunArgs args,
   step.args = std::move(args);
   step.request = &known.request;
   if (known.guard.Allows(caller) || !hooks_[hook].hook->waits_for_input()) {
+    step.again =
+        step.asked_in == step_ - 1 && step.asked == known.request.get();
+    step.asked_in = step_;
+    step.asked = known.request.get();
     asking_.push_back(&step);
     return;
   }
@@ -209,10 +220,17 @@ void HookedSession::Admit(size_t hook, SessionRunArgs args,
 
 void HookedSession::ChooseParts(const RequestPtr& request,
                                 absl::Span<const FeedValue> feeds) {
+  const bool again = std::all_of(asking_.begin(), asking_.end(),
+                                 [](HookStep* step) { return step->again; });
+  buffers_ = again ? &usual_buffers_ : &other_buffers_;
   parts_.clear();
   parts_.push_back({&request, feeds});
-  buffers_ = asking_.empty() ? &idle_buffers_ : &due_buffers_;
-  if (asking_.empty() || JoinSharedStep(SharedStepOf(request), feeds)) return;
+  if (asking_.empty()) return;
+  const SharedStep& shared = SharedStepOf(request);
+  if (JoinSharedStep(shared, feeds) && !(again && shared.WorksInVain(parts_))) {
+    return;
+  }
+  parts_.erase(parts_.begin() + 1, parts_.end());
   for (HookStep* step : asking_) {
     step->part = static_cast<int>(parts_.size());
     parts_.push_back({step->request, step->args.feeds()});

@@ -5,6 +5,7 @@
 #define TFTRAIN_MONITORED_INTERNAL_HOOKED_SESSION_H_
 
 #include <atomic>
+#include <cstdint>
 #include <deque>
 #include <list>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "tensorflow/core/protobuf/config.pb.h"
@@ -33,16 +35,19 @@ struct HookEntry {
   std::vector<SessionRunArgs> declared;  // what those made
 };
 
-// `status` with the hook and the callback it came from.
-absl::Status HookError(const absl::Status& status, const HookEntry& hook,
-                       std::string_view callback);
+// What `fn`, which calls `callback` of `hook`, returns, told with both names.
+// An exception that leaves it is kInternal.
+absl::Status CallHook(const HookEntry& hook, std::string_view callback,
+                      absl::FunctionRef<absl::Status()> fn);
 
 // Runs steps of one session with hooks around each: BeforeRun of all, one step
 // that serves the caller and every hook, AfterRun of all.
 //
 // Which plan serves a step: without due hooks, the caller's own; else the
 // caller's SharedStep, where all that is due joined it; else one for just this
-// set of requests.
+// set of requests. When every hook that is due asked for the same in the step
+// before, as one that is due in each step does, the step gets a plan of just
+// this set rather than compute other hooks' values in vain.
 //
 // Confined: one step at a time; a second one from another thread is refused.
 // Python: _HookedSession.
@@ -85,6 +90,10 @@ class HookedSession {
     int part = -1;              // of the step; negative when it has none
     absl::Duration before_run;  // when it is measured
 
+    int64_t asked_in = -1;           // the step it last asked in
+    const Request* asked = nullptr;  // and what for; only to compare
+    bool again = false;              // it asked for the same in the step before
+
     std::deque<HookRequest> known;  // the declared ones come first
     bool warned = false;            // that it waits
   };
@@ -102,7 +111,8 @@ class HookedSession {
   // Takes what a hook asked for into the step, or leaves the hook out of it.
   void Admit(size_t hook, SessionRunArgs args, const RequestPtr& caller);
 
-  // Lays out who gets which part of the step, in `parts_`.
+  // Lays out who gets which part of the step, in `parts_`, and picks its
+  // buffers.
   void ChooseParts(const RequestPtr& request,
                    absl::Span<const FeedValue> feeds);
   bool JoinSharedStep(const SharedStep& shared,
@@ -121,9 +131,10 @@ class HookedSession {
   std::vector<HookStep*> asking_;
   std::vector<HookStep*> waiting_;
   std::vector<StepPart> parts_;
-  StepBuffers idle_buffers_;
-  StepBuffers due_buffers_;
-  StepBuffers* buffers_ = &idle_buffers_;
+  int64_t step_ = 0;
+  StepBuffers usual_buffers_;  // of idle steps, and of hooks that ask again
+  StepBuffers other_buffers_;
+  StepBuffers* buffers_ = &usual_buffers_;
 
   std::atomic<bool> running_{false};
   std::atomic<bool> stop_requested_{false};

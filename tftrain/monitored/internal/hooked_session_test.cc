@@ -8,15 +8,18 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tftrain/hooks/summary_saver_hook.h"
 #include "tftrain/monitored/singular_monitored_session.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/small_graphs.h"
+#include "tftrain/testing/temp_dir.h"
 
 namespace tftrain {
 namespace {
@@ -107,6 +110,85 @@ TEST(HookedSessionTest, UnequalCadencesNeedNoPlanInTheMidstOfTraining) {
     EXPECT_THAT(fetching.values(), Each(1.5f));
   }
   EXPECT_EQ(static_cast<const FetchingHook&>(*hooks[4]).values().size(), 100u);
+  EXPECT_THAT(session->Close(), IsOk());
+}
+
+// Steps ten times and tells in which steps the operation `name` was run.
+std::vector<int> StepsThatRun(const std::string& name,
+                              SingularMonitoredSession& session) {
+  tensorflow::RunOptions trace;
+  trace.set_trace_level(tensorflow::RunOptions::FULL_TRACE);
+  std::vector<int> steps;
+  for (int i = 0; i < 10; ++i) {
+    tensorflow::RunMetadata metadata;
+    EXPECT_THAT(session.Run(Train(), {}, &trace, &metadata), IsOk());
+    EXPECT_GT(metadata.step_stats().dev_stats_size(), 0);
+    bool ran = false;
+    for (const auto& device : metadata.step_stats().dev_stats()) {
+      for (const auto& node : device.node_stats()) {
+        ran = ran || node.node_name() == name;
+      }
+    }
+    if (ran) steps.push_back(i);
+  }
+  return steps;
+}
+
+TEST(HookedSessionTest, AHookDueInEveryStepMakesNobodyElseWorkInVain) {
+  const TempDir dir;
+  auto watches = std::make_shared<FetchingHook>(Fetch<float>("w_value:0"));
+  auto session = Open(
+      {watches, SaveSummaries(dir.path(), Every::Steps(4), "w_summary:0")});
+
+  EXPECT_THAT(StepsThatRun("w_summary", *session), ElementsAre(0, 4, 8));
+
+  EXPECT_EQ(watches->values().size(), 10u);
+  EXPECT_THAT(session->Close(), IsOk());
+}
+
+TEST(HookedSessionTest, WhatIsDueEverySecondStepIsNotComputedInEach) {
+  const TempDir dir;
+  auto watches = std::make_shared<FetchingHook>(Fetch<float>("w_value:0"));
+  auto session = Open(
+      {watches, SaveSummaries(dir.path(), Every::Steps(2), "w_summary:0")});
+
+  EXPECT_THAT(StepsThatRun("w_summary", *session), ElementsAre(0, 2, 4, 6, 8));
+  EXPECT_THAT(session->Close(), IsOk());
+}
+
+TEST(HookedSessionTest, AHookDueInEveryStepTakesOnePlanMore) {
+  auto watches = std::make_shared<FetchingHook>(Fetch<float>("constant:0"));
+  auto seldom = std::make_shared<FetchingHook>(Fetch<float>("w_value:0"), 3);
+  auto session = Open({watches, seldom});
+  const auto step = session->Prepare(Train());
+  ASSERT_THAT(step, IsOk());
+  const int64_t plans = session->raw_session().plans_made();
+
+  ASSERT_THAT((*step)(), IsOk());
+  EXPECT_EQ(session->raw_session().plans_made(), plans) << "both were due";
+  for (int i = 1; i < 20; ++i) ASSERT_THAT((*step)(), IsOk());
+
+  EXPECT_EQ(session->raw_session().plans_made(), plans + 1);
+  EXPECT_EQ(watches->values().size(), 20u);
+  EXPECT_EQ(seldom->values().size(), 7u);
+  EXPECT_THAT(session->Close(), IsOk());
+}
+
+TEST(HookedSessionTest, WhatTheCallerComputesAnywayIsFetchedAlong) {
+  // Both ask for what the step feeds on, so sharing costs nothing.
+  auto watches = std::make_shared<FetchingHook>(Fetch<float>("x:0"));
+  auto seldom = std::make_shared<FetchingHook>(Fetch<float>("w_value:0"), 3);
+  auto session = Open({watches, seldom});
+  const auto step =
+      session->Prepare(std::tuple(Train(), Fetch<float>("w_value:0")), {"x:0"});
+  ASSERT_THAT(step, IsOk());
+  const int64_t plans = session->raw_session().plans_made();
+
+  for (int i = 0; i < 9; ++i) ASSERT_THAT((*step)(2.0f), IsOk());
+
+  EXPECT_EQ(session->raw_session().plans_made(), plans);
+  EXPECT_THAT(watches->values(), Each(2.0f));
+  EXPECT_EQ(seldom->values().size(), 3u);
   EXPECT_THAT(session->Close(), IsOk());
 }
 
@@ -207,15 +289,16 @@ TEST(HookedSessionTest, AFetchNotAskedForMayBeOnABranchNotTaken) {
       tensorflow::ops::Greater(scope, x, tensorflow::ops::Const(scope, 0.0f)));
   tensorflow::ops::Identity(scope.WithOpName("taken"), branch.output_true);
   ASSERT_THAT(graph->status(), IsOk());
-  auto always = std::make_shared<FetchingHook>(Fetch<float>("constant:0"));
+  auto often = std::make_shared<FetchingHook>(Fetch<float>("constant:0"), 2);
   auto seldom = std::make_shared<FetchingHook>(Fetch<float>("taken:0"), 3);
   SingularMonitoredSession::Options options;
-  options.hooks = {always, seldom};
+  options.hooks = {often, seldom};
   auto session = *SingularMonitoredSession::Create(graph, options);
   const auto step = session->Prepare(Train(), {"x:0"});
   ASSERT_THAT(step, IsOk());
   const int64_t plans = session->raw_session().plans_made();
 
+  // Both, none, the first, the second.
   EXPECT_THAT((*step)(5.0f), IsOk());
   EXPECT_THAT((*step)(-5.0f), IsOk());
   EXPECT_THAT((*step)(-5.0f), IsOk());
@@ -223,7 +306,7 @@ TEST(HookedSessionTest, AFetchNotAskedForMayBeOnABranchNotTaken) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("taken")));
 
   EXPECT_THAT(seldom->values(), ElementsAre(5.0f));
-  EXPECT_THAT(always->values(), ElementsAre(1.5f, 1.5f, 1.5f));
+  EXPECT_THAT(often->values(), ElementsAre(1.5f, 1.5f));
   EXPECT_EQ(session->raw_session().plans_made(), plans);
   EXPECT_THAT(session->Close(), IsOk());
 }

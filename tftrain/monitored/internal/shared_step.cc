@@ -4,38 +4,41 @@
 #include "tftrain/monitored/internal/shared_step.h"
 
 #include <algorithm>
-#include <utility>
+#include <iterator>
 
 #include "tftrain/session/internal/closure.h"
 
 namespace tftrain::internal {
-namespace {
-
-bool Joins(const Graph& graph, const Request& request, const Request& caller,
-           const Closure& runs_anyway) {
-  if (!request.feeds.empty() || !request.targets.empty()) return false;
-  const Closure needed(graph, request, caller.feeds);
-  return std::all_of(needed.nodes().begin(), needed.nodes().end(),
-                     [&](const tensorflow::Node* node) {
-                       return runs_anyway.Contains(node) ||
-                              ChangesNothing(node);
-                     });
-}
-
-}  // namespace
 
 SharedStep::SharedStep(const Graph& graph, RequestPtr caller,
-                       absl::Span<const RequestPtr> declared) {
+                       absl::Span<const RequestPtr> declared)
+    : requests_({caller}), adds_work_({false}) {
   const Closure runs_anyway(graph, *caller, caller->feeds);
-  requests_.push_back(caller);
   for (const RequestPtr& request : declared) {
-    if (PartOf(request) < 0 && Joins(graph, *request, *caller, runs_anyway)) {
-      requests_.push_back(request);
+    if (PartOf(request) >= 0 || !request->feeds.empty() ||
+        !request->targets.empty()) {
+      continue;
     }
+    const Closure needed(graph, *request, caller->feeds);
+    std::vector<const tensorflow::Node*> added;
+    std::copy_if(needed.nodes().begin(), needed.nodes().end(),
+                 std::back_inserter(added), [&](const tensorflow::Node* node) {
+                   return !runs_anyway.Contains(node);
+                 });
+    if (!std::all_of(added.begin(), added.end(), ChangesNothing)) continue;
+    requests_.push_back(request);
+    adds_work_.push_back(!added.empty());
   }
   for (const RequestPtr& request : requests_) {
     parts_.push_back({&request, {}, /*wanted=*/&request == &this->caller()});
   }
+}
+
+bool SharedStep::WorksInVain(absl::Span<const StepPart> parts) const {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (adds_work_[i] && !parts[i].wanted) return true;
+  }
+  return false;
 }
 
 int SharedStep::PartOf(const RequestPtr& request) const {

@@ -36,11 +36,16 @@ class SharedStep {
   // caller's are not wanted yet.
   const std::vector<StepPart>& parts() const { return parts_; }
 
+  // Whether some of `parts`, a copy of parts(), is not wanted and takes
+  // operations that the caller's part does not run anyway.
+  bool WorksInVain(absl::Span<const StepPart> parts) const;
+
   // Which of parts() serves `request`, -1 when it did not join.
   int PartOf(const RequestPtr& request) const;
 
  private:
   std::vector<RequestPtr> requests_;
+  std::vector<bool> adds_work_;  // to that of the caller, for each of parts()
   std::vector<StepPart> parts_;
 };
 

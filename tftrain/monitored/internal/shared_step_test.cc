@@ -32,6 +32,19 @@ TEST(SharedStepTest, TakesInWhatOnlyReads) {
   EXPECT_EQ(*shared.parts()[2].request, value);
 }
 
+TEST(SharedStepTest, TellsWhatWouldBeComputedForNobody) {
+  const GraphPtr graph = CountingGraph();
+  const RequestPtr summary = Asks({"w_summary:0"});
+  const RequestPtr value = Asks({"w_value:0"});
+  const SharedStep shared(*graph, Asks({"w_value:0"}, {"train"}),
+                          {summary, value});
+
+  std::vector<StepPart> parts = shared.parts();
+  EXPECT_TRUE(shared.WorksInVain(parts));
+  parts[1].wanted = true;
+  EXPECT_FALSE(shared.WorksInVain(parts)) << "the caller computes the value";
+}
+
 TEST(SharedStepTest, LeavesOutWhatHasEffects) {
   const GraphPtr graph = CountingGraph();
   const RequestPtr target = Asks({}, {"fill"});

@@ -28,10 +28,11 @@ absl::StatusOr<std::shared_ptr<Engine>> Engine::Create(
   }
   std::shared_ptr<Engine> engine(
       new Engine(std::shared_ptr<tensorflow::Session>(raw)));
-  TF_RETURN_IF_ERROR(engine->session_->Create(graph_def));
   if (!engine->session_->LocalDeviceManager(&engine->devices_).ok()) {
     engine->devices_ = nullptr;
+    TF_RETURN_IF_ERROR(engine->StartCloser());
   }
+  TF_RETURN_IF_ERROR(engine->session_->Create(graph_def));
   return engine;
 }
 
@@ -41,22 +42,29 @@ Engine::Engine(std::shared_ptr<tensorflow::Session> session)
 Engine::~Engine() {
   if (is_inherited()) {
     // Kept for good: the runtime's threads are not here to let go of it.
-    new std::shared_ptr<tensorflow::Session>(std::move(session_));
+    new auto(std::move(session_));
+    new auto(std::move(closer_));
   } else if (!closed_) {
     Close(kSessionClosePatience).IgnoreError();
   }
 }
 
+absl::Status Engine::StartCloser() {
+  TF_ASSIGN_OR_RETURN(closer_,
+                      Thread::Start("close_session",
+                                    [session = session_, status = close_status_,
+                                     now = close_now_.get_future().share()] {
+                                      now.wait();
+                                      *status = session->Close();
+                                    }));
+  return absl::OkStatus();
+}
+
 absl::Status Engine::Close(absl::Duration patience) {
   closed_ = true;
-  if (is_local()) return session_->Close();
-  auto closed = std::make_shared<absl::Status>();
-  TF_ASSIGN_OR_RETURN(
-      const std::shared_ptr<Thread> thread,
-      Thread::Start("close_session", [session = session_, closed] {
-        *closed = session->Close();
-      }));
-  if (thread->JoinFor(patience)) return *closed;
+  if (closer_ == nullptr) return session_->Close();
+  close_now_.set_value();
+  if (closer_->JoinFor(patience)) return *close_status_;
   return absl::DeadlineExceededError(absl::StrCat(
       "the server did not answer within ", absl::FormatDuration(patience),
       " that the session is closed; it may be gone"));

@@ -5,6 +5,7 @@
 #define TFTRAIN_SESSION_INTERNAL_ENGINE_H_
 
 #include <atomic>
+#include <future>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -14,6 +15,7 @@
 #include "tensorflow/core/public/session.h"
 #include "tensorflow/core/public/session_options.h"
 #include "tftrain/base/fork.h"
+#include "tftrain/base/thread.h"
 #include "tftrain/session/internal/step_gate.h"
 
 namespace tftrain::internal {
@@ -24,6 +26,9 @@ namespace tftrain::internal {
 // Thread-safe.
 class Engine {
  public:
+  // Errors: kFailedPrecondition when no runtime takes such a target;
+  // kResourceExhausted when the system refuses a thread; else those of the
+  // runtime.
   static absl::StatusOr<std::shared_ptr<Engine>> Create(
       const tensorflow::SessionOptions& options,
       const tensorflow::GraphDef& graph_def);
@@ -42,8 +47,9 @@ class Engine {
   // runtime's threads are not here, so that even closing it might hang.
   bool is_inherited() const { return ForkGeneration() != fork_generation_; }
 
-  // Closes the session. The answer of a server is awaited for `patience`; one
-  // that does not come is left to a thread of its own.
+  // Closes the session. The answer of a server is awaited for `patience`, and
+  // after that by a thread alone, which was started with the engine: closing
+  // must not fail for want of a thread.
   // Errors: kDeadlineExceeded then; else those of the runtime.
   // REQUIRES: !is_inherited().
   absl::Status Close(absl::Duration patience);
@@ -51,11 +57,20 @@ class Engine {
  private:
   explicit Engine(std::shared_ptr<tensorflow::Session> session);
 
+  absl::Status StartCloser();
+
   const int fork_generation_ = ForkGeneration();
   std::shared_ptr<tensorflow::Session> session_;
   std::atomic<bool> closed_{false};
   StepGate gate_;
   const tensorflow::DeviceMgr* devices_ = nullptr;
+
+  // The thread that closes a remote session, when it is told to; null for one
+  // in this process.
+  std::shared_ptr<Thread> closer_;
+  std::promise<void> close_now_;
+  const std::shared_ptr<absl::Status> close_status_ =
+      std::make_shared<absl::Status>();
 };
 
 }  // namespace tftrain::internal

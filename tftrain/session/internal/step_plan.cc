@@ -155,9 +155,11 @@ absl::Status StepPlan::AddFetches(const Graph& graph) {
     slot_of[{feeds_[i].tensor.node, feeds_[i].tensor.port}] =
         -1 - static_cast<int>(i);
   }
+  std::vector<bool> may_be_reference;  // each fetched tensor
   std::set<const Node*> targets;
   for (const RequestPtr& request : requests_) {
     std::vector<int>& slots = slots_.emplace_back();
+    std::vector<size_t>& references = may_be_references_.emplace_back();
     for (size_t i = 0; i < request->fetches.size(); ++i) {
       TF_ASSIGN_OR_RETURN(const TensorRef tensor,
                           graph.FindTensor(request->fetches[i]));
@@ -169,11 +171,14 @@ absl::Status StepPlan::AddFetches(const Graph& graph) {
           slot_of.emplace(std::make_pair(tensor.node, tensor.port),
                           static_cast<int>(fetch_names_.size()));
       if (is_new) {
-        may_be_reference_.push_back(MayShareReference(tensor));
-        any_may_be_reference_ |= may_be_reference_.back();
+        may_be_reference.push_back(MayShareReference(tensor));
         fetch_names_.push_back(tensor.name());
       }
       slots.push_back(slot->second);
+      const size_t fetched = static_cast<size_t>(slot->second);
+      if (slot->second >= 0 && may_be_reference[fetched]) {
+        references.push_back(fetched);
+      }
     }
     std::vector<char>& last_uses = last_uses_.emplace_back(slots.size());
     std::set<int> used;
@@ -304,17 +309,16 @@ absl::Status StepPlan::FinishFetches(absl::Span<const StepPart> parts,
     for (const int slot : slots_[part]) {
       if (slot < 0) continue;
       const size_t i = static_cast<size_t>(slot);
-      Tensor& value = buffers->fetched[i];
-      if (value.dtype() == tensorflow::DT_INVALID) {
+      if (buffers->fetched[i].dtype() == tensorflow::DT_INVALID) {
         return absl::InvalidArgumentError(absl::StrCat(
             "\"", fetch_names_[i],
             "\" has no value: it lies on a branch that "
             "this step did not take; fetch what joins the branches"));
       }
-      if (any_may_be_reference_ && may_be_reference_[i] &&
-          !value.RefCountIsOne()) {
-        value = tensorflow::tensor::DeepCopy(value);
-      }
+    }
+    for (const size_t i : may_be_references_[part]) {
+      Tensor& value = buffers->fetched[i];
+      if (!value.RefCountIsOne()) value = tensorflow::tensor::DeepCopy(value);
     }
   }
   return absl::OkStatus();

@@ -131,10 +131,9 @@ class StepPlan {
   // As `slots_`: whether it is fetched, and no later fetch of the request has
   // the same place.
   std::vector<std::vector<char>> last_uses_;
-  // Whether a fetched tensor, any and each, may be the buffer of a reference
-  // variable; those that are get copied, as the next step may write into them.
-  bool any_may_be_reference_ = false;
-  std::vector<bool> may_be_reference_;
+  // For each request the fetched tensors that may be buffers of reference
+  // variables; those that are get copied, as the next step may write into them.
+  std::vector<std::vector<size_t>> may_be_references_;
 
   bool changes_variables_ = false;
   bool has_callable_ = false;
