@@ -9,6 +9,8 @@
 
 #include "tftrain/base/errors.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/checkpoint/checkpoint_tools.h"
+#include "tftrain/checkpoint/import_meta_graph.h"
 #include "tftrain/checkpoint/saver.h"
 #include "tftrain/coordination/coordinator.h"
 #include "tftrain/coordination/looper_thread.h"
@@ -16,6 +18,7 @@
 #include "tftrain/graph/collection_keys.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/graph/graph.h"
+#include "tftrain/graph/meta_graph.h"
 #include "tftrain/graph/summary_ops.h"
 #include "tftrain/graph/variable.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"

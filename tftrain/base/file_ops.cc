@@ -29,6 +29,10 @@ ssize_t FileOps::Read(int fd, void* data, size_t size) {
   return ::read(fd, data, size);
 }
 
+ssize_t FileOps::Pread(int fd, void* data, size_t size, off_t offset) {
+  return ::pread(fd, data, size, offset);
+}
+
 ssize_t FileOps::Write(int fd, const void* data, size_t size) {
   return ::write(fd, data, size);
 }

@@ -24,6 +24,7 @@ class FileOps {
 
   virtual int Open(const char* path, int flags, mode_t mode);
   virtual ssize_t Read(int fd, void* data, size_t size);
+  virtual ssize_t Pread(int fd, void* data, size_t size, off_t offset);
   virtual ssize_t Write(int fd, const void* data, size_t size);
   virtual int Sync(int fd);
   // Lets the disk begin with those bytes, without waiting: sync_file_range.

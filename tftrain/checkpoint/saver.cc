@@ -58,6 +58,14 @@ absl::Status CheckPolicy(int max_to_keep, double keep_hours) {
   return absl::OkStatus();
 }
 
+absl::Status RunOps(Session& session, const std::vector<std::string>& ops,
+                    const Feeds& feeds) {
+  if (ops.empty()) return absl::OkStatus();
+  std::vector<FetchTree> targets;
+  for (const std::string& op : ops) targets.push_back(Target(op));
+  return session.Run(List(std::move(targets)), feeds).status();
+}
+
 void WarnOfRunningSteps(const StepHold& hold) {
   if (hold.complete()) return;
   LOG(WARNING) << "A checkpoint is saved or restored while another thread's "
@@ -92,8 +100,9 @@ class Saver::Impl {
     if (built_) return absl::OkStatus();
     TF_RETURN_IF_ERROR(CheckPolicy(options_.max_to_keep,
                                    options_.keep_checkpoint_every_n_hours));
-    TF_ASSIGN_OR_RETURN(std::optional<SaverDef> def,
-                        internal::BuildSaveGraph(graph, options_.var_list));
+    TF_ASSIGN_OR_RETURN(
+        std::optional<SaverDef> def,
+        internal::BuildSaveGraph(graph, options_.var_list, options_.reshape));
     if (!def && !options_.allow_empty) {
       return absl::InvalidArgumentError(
           "the graph has no variables to save; add some before the saver is "
@@ -133,7 +142,9 @@ class Saver::Impl {
   absl::Status WaitForSave(absl::Duration patience);
   std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
   absl::Status Restore(Session& session, const std::string& path,
-                       RestorePart part);
+                       RestorePart part, const RestoreSpec* spec);
+  absl::StatusOr<RestorePlan> PlanRestore(const std::string& path,
+                                          const RestoreSpec& spec) const;
   std::optional<std::string> RestoredFrom(const Session& session) const {
     const std::shared_ptr<const void> restored = restored_.lock();
     if (restored == nullptr || restored != session.identity().lock()) {
@@ -169,17 +180,14 @@ class Saver::Impl {
                                                   const SaveOptions& options);
   absl::StatusOr<WriteValues> Snapshot(Session& session, SnapshotMode mode);
   absl::Status RunSave(Session& session, const std::string& prefix);
-  // Lets the graph's own operations read the checkpoint.
   absl::Status RunRestore(Session& session, const std::string& prefix,
                           RestorePart part);
+  absl::StatusOr<std::string> FindCheckpoint(const std::string& path) const;
   absl::Status RestorePrefix(Session& session, const std::string& prefix,
-                             RestorePart part);
-  absl::Status SetValues(Session& session, RestorePart part,
+                             RestorePart part, const RestoreSpec* spec);
+  absl::Status SetValues(Session& session,
                          const std::vector<RestoredTensor>& wanted,
                          std::vector<Tensor> values);
-  absl::Status RunRestoreOps(Session& session, RestorePart part,
-                             const Feeds& feeds,
-                             const std::set<std::string>& done);
 
   const Options options_;
 
@@ -359,34 +367,54 @@ absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
   return ended->status;
 }
 
+// The prefix of the checkpoint at `path`.
+absl::StatusOr<std::string> Saver::Impl::FindCheckpoint(
+    const std::string& path) const {
+  absl::StatusOr<std::string> prefix = ResolveCheckpoint(path);
+  if (absl::IsNotFound(prefix.status())) {
+    return absl::InvalidArgumentError(prefix.status().message());
+  }
+  return prefix;
+}
+
 absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
-                                  RestorePart part) {
+                                  RestorePart part, const RestoreSpec* spec) {
   TF_RETURN_IF_ERROR(CheckBuilt());
   TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
   if (empty() || (part == RestorePart::kIterators && !restores_iterators())) {
     return absl::OkStatus();
   }
-  const absl::StatusOr<std::string> prefix = ResolveCheckpoint(path);
-  if (absl::IsNotFound(prefix.status())) {
-    return absl::InvalidArgumentError(prefix.status().message());
-  }
-  TF_RETURN_IF_ERROR(prefix.status());
-  LOG(INFO) << "Restoring from \"" << *prefix << "\"";
-  TF_RETURN_IF_ERROR(RestorePrefix(session, *prefix, part));
-  restored_from_ = *prefix;
+  TF_ASSIGN_OR_RETURN(const std::string prefix, FindCheckpoint(path));
+  LOG(INFO) << "Restoring from \"" << prefix << "\"";
+  TF_RETURN_IF_ERROR(RestorePrefix(session, prefix, part, spec));
+  // With a spec, something else may have come of it than the checkpoint.
+  if (spec != nullptr) return absl::OkStatus();
+  restored_from_ = prefix;
   restored_ = session.identity();
   return absl::OkStatus();
 }
 
 absl::Status Saver::Impl::RestorePrefix(Session& session,
                                         const std::string& prefix,
-                                        RestorePart part) {
+                                        RestorePart part,
+                                        const RestoreSpec* spec) {
   TF_ASSIGN_OR_RETURN(const bool has_index, FileExists(IndexFileName(prefix)));
+  const bool readable = has_index && save_graph_->restored.has_value();
+  if (spec != nullptr && !(readable && session.is_local())) {
+    return absl::UnimplementedError(
+        "a RestoreSpec needs a session in this process, a checkpoint of "
+        "TensorFlow's second format, and a graph whose restore operations are "
+        "those that TensorFlow makes");
+  }
   if (!has_index) return RunRestore(session, prefix, part);
-
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<internal::Bundle> bundle,
                       internal::Bundle::Open(prefix));
-  if (!save_graph_->restored) return RunRestore(session, prefix, part);
+  if (!readable) {
+    for (const auto& [name, entry] : bundle->entries()) {
+      TF_RETURN_IF_ERROR(bundle->CheckValues(name));
+    }
+    return RunRestore(session, prefix, part);
+  }
   std::vector<RestoredTensor> wanted;
   for (const RestoredTensor& tensor : *save_graph_->restored) {
     if (part == RestorePart::kAll ||
@@ -394,19 +422,48 @@ absl::Status Saver::Impl::RestorePrefix(Session& session,
       wanted.push_back(tensor);
     }
   }
-  TF_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                      internal::MatchTensors(*bundle, wanted));
-  if (!session.is_local()) return RunRestore(session, prefix, part);
+  TF_ASSIGN_OR_RETURN(
+      const RestorePlan plan,
+      internal::PlanRestore(*bundle, wanted,
+                            spec != nullptr ? *spec : RestoreSpec()));
+  TF_RETURN_IF_ERROR(plan.status);
+  if (!session.is_local()) {
+    for (const RestorePlan::Item& item : plan.items) {
+      TF_RETURN_IF_ERROR(bundle->CheckValues(item.stored_name));
+    }
+    return RunRestore(session, prefix, part);
+  }
+  std::vector<RestoredTensor> found;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (plan.items[i].action != RestorePlan::Action::kRestore) continue;
+    found.push_back(std::move(wanted[i]));
+    names.push_back(plan.items[i].stored_name);
+  }
   TF_ASSIGN_OR_RETURN(std::vector<Tensor> values,
-                      internal::ReadTensors(*bundle, wanted, names));
+                      internal::ReadTensors(*bundle, found, names));
   return AnnotateBefore(
-      WithoutEndOfInput(SetValues(session, part, wanted, std::move(values)),
+      WithoutEndOfInput(SetValues(session, found, std::move(values)),
                         absl::StatusCode::kInternal),
       absl::StrCat("cannot restore the checkpoint \"", prefix, "\""));
 }
 
+absl::StatusOr<RestorePlan> Saver::Impl::PlanRestore(
+    const std::string& path, const RestoreSpec& spec) const {
+  TF_RETURN_IF_ERROR(CheckBuilt());
+  if (empty() || !save_graph_->restored.has_value()) {
+    return absl::FailedPreconditionError(
+        "the saver has nothing to restore, or the graph's restore operations "
+        "are not those that TensorFlow makes");
+  }
+  TF_ASSIGN_OR_RETURN(const std::string prefix, FindCheckpoint(path));
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<internal::Bundle> bundle,
+                      internal::Bundle::Open(prefix));
+  return internal::PlanRestore(*bundle, *save_graph_->restored, spec);
+}
+
 // Makes `values` those of `wanted`. What can fail comes first.
-absl::Status Saver::Impl::SetValues(Session& session, RestorePart part,
+absl::Status Saver::Impl::SetValues(Session& session,
                                     const std::vector<RestoredTensor>& wanted,
                                     std::vector<Tensor> values) {
   const StepHold hold(session);
@@ -416,19 +473,19 @@ absl::Status Saver::Impl::SetValues(Session& session, RestorePart part,
   std::vector<tensorflow::core::RefCountPtr<tensorflow::Var>> variables(
       wanted.size());
   Feeds feeds;
-  std::set<std::string> done;
+  std::set<std::string> ops;
   for (size_t i = 0; i < wanted.size(); ++i) {
     const std::optional<internal::VariableName>& name = wanted[i].variable;
     if (store.has_value() && name.has_value() &&
         (store->can_make() || store->Find(*name) != nullptr)) {
       TF_ASSIGN_OR_RETURN(variables[i],
                           store->FindOrMake(*name, wanted[i].dtype));
-      done.insert(wanted[i].assign);
     } else {
+      ops.insert(wanted[i].setters.begin(), wanted[i].setters.end());
       feeds.Add(wanted[i].tensor, std::exchange(values[i], Tensor()));
     }
   }
-  TF_RETURN_IF_ERROR(RunRestoreOps(session, part, feeds, done));
+  TF_RETURN_IF_ERROR(RunOps(session, {ops.begin(), ops.end()}, feeds));
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (variables[i] == nullptr) continue;
     internal::Assign(std::move(values[i]), variables[i].get());
@@ -436,37 +493,22 @@ absl::Status Saver::Impl::SetValues(Session& session, RestorePart part,
   return absl::OkStatus();
 }
 
+// Lets the graph's own operations read the checkpoint.
 absl::Status Saver::Impl::RunRestore(Session& session,
                                      const std::string& prefix,
                                      RestorePart part) {
   const StepHold hold(session);
   WarnOfRunningSteps(hold);
-  const absl::Status status = RunRestoreOps(
-      session, part, {{def_.filename_tensor_name(), prefix}}, /*done=*/{});
+  std::vector<std::string> ops = {def_.restore_op_name()};
+  if (restores_iterators() && part != RestorePart::kAll) {
+    ops = part == RestorePart::kIterators ? save_graph_->restore_iterators
+                                          : save_graph_->restore_others;
+  }
+  const absl::Status status =
+      RunOps(session, ops, {{def_.filename_tensor_name(), prefix}});
   return AnnotateBefore(
       WithoutEndOfInput(status, absl::StatusCode::kDataLoss),
       absl::StrCat("cannot restore the checkpoint \"", prefix, "\""));
-}
-
-// Runs the operations that set `part`, but for those that are `done`.
-absl::Status Saver::Impl::RunRestoreOps(Session& session, RestorePart part,
-                                        const Feeds& feeds,
-                                        const std::set<std::string>& done) {
-  if (done.empty() && (part == RestorePart::kAll || !restores_iterators())) {
-    return session.Run(Target(def_.restore_op_name()), feeds);
-  }
-  std::vector<FetchTree> targets;
-  const auto add = [&](const std::vector<std::string>& ops) {
-    for (const std::string& op : ops) {
-      if (done.count(op) == 0) targets.push_back(Target(op));
-    }
-  };
-  if (part != RestorePart::kIterators) add(save_graph_->restore_others);
-  if (part != RestorePart::kAllButIterators) {
-    add(save_graph_->restore_iterators);
-  }
-  if (targets.empty()) return absl::OkStatus();
-  return session.Run(List(std::move(targets)), feeds).status();
 }
 
 std::map<std::string, ValueAccess> Saver::Impl::HowSaved(
@@ -550,7 +592,17 @@ std::map<std::string, ValueAccess> Saver::HowSaved(
 
 absl::Status Saver::Restore(Session& session, const std::string& path,
                             RestorePart part) {
-  return impl_->Restore(session, path, part);
+  return impl_->Restore(session, path, part, /*spec=*/nullptr);
+}
+
+absl::Status Saver::Restore(Session& session, const std::string& path,
+                            const RestoreSpec& spec) {
+  return impl_->Restore(session, path, RestorePart::kAll, &spec);
+}
+
+absl::StatusOr<RestorePlan> Saver::PlanRestore(const std::string& path,
+                                               const RestoreSpec& spec) const {
+  return impl_->PlanRestore(path, spec);
 }
 
 std::optional<std::string> Saver::RestoredFrom(const Session& session) const {

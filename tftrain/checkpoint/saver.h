@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "tensorflow/core/protobuf/saver.pb.h"
 #include "tftrain/base/clock.h"
+#include "tftrain/checkpoint/restore_plan.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/session/session.h"
 
@@ -93,6 +94,9 @@ class Saver {
     // the whole whose parts are variables. Empty: all of the collections
     // "variables" and "saveable_objects".
     std::map<std::string, std::string> var_list;
+    // Whether a variable may be restored from one of another shape with as many
+    // elements.
+    bool reshape = false;
     // How many checkpoints are kept; 0 keeps all. More than that, left by an
     // earlier run or another setting, are deleted at once.
     // Python: one at most per save; 0 leaves all but the newest out of the
@@ -222,6 +226,20 @@ class Saver {
   // Python: Saver.restore, which lets a resource variable take another shape.
   absl::Status Restore(Session& session, const std::string& path,
                        RestorePart part = RestorePart::kAll);
+
+  // The same for what `spec` takes of it: a warm start. All of that is set or
+  // none; the rest stays as it is, so initialise it before.
+  // Errors: kInvalidArgument also for a pattern that is none; kUnimplemented on
+  // a server, for a checkpoint of TensorFlow's first format, and for restore
+  // operations that TensorFlow does not make.
+  absl::Status Restore(Session& session, const std::string& path,
+                       const RestoreSpec& spec);
+
+  // What that would do, found out without a session.
+  // Errors: those of Restore() but for differences, which are in the plan's
+  // `status`; kFailedPrecondition when there is nothing to restore.
+  absl::StatusOr<RestorePlan> PlanRestore(const std::string& path,
+                                          const RestoreSpec& spec = {}) const;
 
   // The checkpoint that was restored last, if that was done in `session`.
   std::optional<std::string> RestoredFrom(const Session& session) const;

@@ -428,8 +428,8 @@ TEST_F(SaverTest, ACheckpointOfAnotherModelIsRefusedWithEveryDifference) {
       program.saver().Restore(program.session(), dir / "other"),
       StatusIs(Code::kInvalidArgument,
                AllOf(HasSubstr("it lacks 2 of 4 names: \"c\", \"global_step\""),
-                     HasSubstr("\"b\" (DT_DOUBLE, not DT_FLOAT)"),
-                     HasSubstr("\"w\" ([3], not [2])"),
+                     HasSubstr("\"b\" (double [2], not float [2])"),
+                     HasSubstr("\"w\" (float [3], not float [2])"),
                      HasSubstr("only the checkpoint has 1: \"extra\""))));
   EXPECT_EQ(program.State(), "9");
 }

@@ -18,11 +18,15 @@ inline constexpr std::string_view kLocalVariables = "local_variables";
 inline constexpr std::string_view kTrainableVariables = "trainable_variables";
 inline constexpr std::string_view kModelVariables = "model_variables";
 inline constexpr std::string_view kMetricVariables = "metric_variables";
+inline constexpr std::string_view kMovingAverageVariables =
+    "moving_average_variables";
 inline constexpr std::string_view kGlobalStep = "global_step";
 
 // Other serialized protos.
 inline constexpr std::string_view kSavers = "savers";
 inline constexpr std::string_view kQueueRunners = "queue_runners";
+inline constexpr std::string_view kCondContext = "cond_context";
+inline constexpr std::string_view kWhileContext = "while_context";
 
 // Names of operations and tensors.
 inline constexpr std::string_view kSummaries = "summaries";

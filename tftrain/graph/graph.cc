@@ -6,126 +6,32 @@
 #include <algorithm>
 #include <functional>
 #include <regex>
-#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/text_format.h"
-#include "tensorflow/c/c_api.h"
 #include "tensorflow/cc/framework/scope_internal.h"
 #include "tensorflow/cc/ops/no_op.h"
-#include "tensorflow/core/common_runtime/graph_constructor.h"
 #include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_def_util.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
-#include "tftrain/base/file.h"
 #include "tftrain/base/near_names.h"
+#include "tftrain/graph/internal/meta_graph_edits.h"
 
 namespace tftrain {
 namespace {
 
 using tensorflow::CollectionDef;
 using tensorflow::GraphDef;
-using tensorflow::MetaGraphDef;
 using tensorflow::Node;
-
-constexpr int64_t kMaxProtoBytes = (int64_t{1} << 31) - 1;
-
-// Text-format errors are told in our own status, not printed. The function
-// that takes them has a name in new versions of protobuf and one in old ones.
-class SilentErrors : public google::protobuf::io::ErrorCollector {
- public:
-  void RecordError(int, google::protobuf::io::ColumnNumber, absl::string_view) {
-  }
-  void AddError(int, google::protobuf::io::ColumnNumber, const std::string&) {}
-};
-
-bool ParseMetaGraph(const std::string& bytes, MetaGraphDef* meta_graph) {
-  if (meta_graph->ParseFromString(bytes) &&
-      meta_graph->graph_def().node_size() > 0) {
-    return true;
-  }
-  SilentErrors errors;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&errors);
-  return parser.ParseFromString(bytes, meta_graph);
-}
-
-// Records the shapes that inference found, as Python's exports do.
-void AddOutputShapes(const tensorflow::Graph& graph,
-                     const tensorflow::ShapeRefiner& refiner, int first_node,
-                     GraphDef* graph_def) {
-  std::unordered_map<std::string, const Node*> nodes;
-  for (int id = first_node; id < graph.num_node_ids(); ++id) {
-    const Node* node = graph.FindNodeId(id);
-    if (node != nullptr && node->IsOp()) nodes[node->name()] = node;
-  }
-  for (tensorflow::NodeDef& def : *graph_def->mutable_node()) {
-    const Node* node = nodes[def.name()];
-    auto* context = node ? refiner.GetContext(node) : nullptr;
-    if (context == nullptr || context->num_outputs() == 0) continue;
-    auto* shapes = (*def.mutable_attr())["_output_shapes"].mutable_list();
-    for (int i = 0; i < context->num_outputs(); ++i) {
-      context->ShapeHandleToProto(context->output(i), shapes->add_shape());
-    }
-  }
-}
 
 absl::Status IsFinalized() {
   return absl::FailedPreconditionError(
       "the graph is finalized and cannot be modified; change it before the "
       "session is created, or in a hook's Begin");
-}
-
-// Adds the functions, and their gradients, that `graph_def` does not have.
-void AddNewFunctions(const tensorflow::FunctionDefLibrary& functions,
-                     GraphDef* graph_def) {
-  std::set<std::string> known;
-  std::set<std::string> known_gradients;
-  for (const auto& function : graph_def->library().function()) {
-    known.insert(function.signature().name());
-  }
-  for (const auto& gradient : graph_def->library().gradient()) {
-    known_gradients.insert(gradient.function_name());
-  }
-  for (const auto& function : functions.function()) {
-    if (known.count(function.signature().name()) == 0) {
-      *graph_def->mutable_library()->add_function() = function;
-    }
-  }
-  for (const auto& gradient : functions.gradient()) {
-    if (known_gradients.count(gradient.function_name()) == 0) {
-      *graph_def->mutable_library()->add_gradient() = gradient;
-    }
-  }
-}
-
-// Names what a MetaGraph was made with and needs: TensorFlow's version and
-// the operations in use.
-void FillMetaInfo(const GraphDef& graph_def, MetaGraphDef::MetaInfoDef* info) {
-  if (info->tensorflow_version().empty()) {
-    info->set_tensorflow_version(TF_Version());
-  }
-  std::set<std::string> used;
-  for (const auto& node : graph_def.node()) used.insert(node.op());
-  for (const auto& function : graph_def.library().function()) {
-    for (const auto& node : function.node_def()) used.insert(node.op());
-  }
-  info->clear_stripped_op_list();
-  for (const std::string& name : used) {
-    const tensorflow::OpDef* op = nullptr;
-    if (!tensorflow::OpRegistry::Global()->LookUpOpDef(name, &op).ok()) {
-      continue;  // a function of the graph's own library
-    }
-    auto* stripped = info->mutable_stripped_op_list()->add_op();
-    *stripped = *op;
-    tensorflow::RemoveDescriptionsFromOpDef(stripped);
-  }
 }
 
 }  // namespace
@@ -157,60 +63,6 @@ std::shared_ptr<Graph> Graph::Create() {
           &graph->graph_, &graph->scope_status_, &graph->refiner_));
   graph->first_new_node_ = graph->graph_.num_node_ids();
   return graph;
-}
-
-absl::StatusOr<std::shared_ptr<Graph>> Graph::Load(const std::string& path) {
-  TF_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kMaxProtoBytes));
-  MetaGraphDef meta_graph;
-  if (!ParseMetaGraph(bytes, &meta_graph)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", path,
-        "\" is not a MetaGraph, or it is damaged; give a file that "
-        "export_meta_graph or Saver wrote, which ends in .meta"));
-  }
-  absl::StatusOr<std::shared_ptr<Graph>> graph =
-      FromMetaGraph(std::move(meta_graph));
-  if (!graph.ok()) {
-    return Annotate(graph.status(), absl::StrCat("in \"", path, "\""));
-  }
-  return graph;
-}
-
-absl::StatusOr<std::shared_ptr<Graph>> Graph::FromMetaGraph(
-    MetaGraphDef meta_graph) {
-  std::shared_ptr<Graph> graph(new Graph);
-  TF_RETURN_IF_ERROR(graph->Import(std::move(meta_graph)));
-  graph->root_ =
-      std::make_unique<tensorflow::Scope>(tensorflow::NewInternalScope(
-          &graph->graph_, &graph->scope_status_, &graph->refiner_));
-  return graph;
-}
-
-absl::Status Graph::Import(MetaGraphDef meta_graph) {
-  if (meta_graph.graph_def().node_size() == 0) {
-    return absl::InvalidArgumentError(
-        "the MetaGraph has no operations; export it again, with its graph");
-  }
-  tensorflow::ImportGraphDefOptions options;
-  absl::Status imported = tensorflow::ImportGraphDef(
-      options, meta_graph.graph_def(), &graph_, &refiner_);
-  if (!imported.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the graph cannot be loaded: ", imported.message(),
-        "; export it with a TensorFlow that this program's ", TF_Version(),
-        " can read, without operations of your own"));
-  }
-  first_new_node_ = graph_.num_node_ids();
-  loaded_graph_def_ = std::move(*meta_graph.mutable_graph_def());
-  if (meta_graph.has_saver_def()) saver_def_ = meta_graph.saver_def();
-  for (auto& [key, collection] : *meta_graph.mutable_collection_def()) {
-    collections_[key] = std::move(collection);
-  }
-  meta_graph.clear_graph_def();
-  meta_graph.clear_saver_def();
-  meta_graph.clear_collection_def();
-  loaded_rest_ = std::move(meta_graph);
-  return absl::OkStatus();
 }
 
 absl::Status Graph::status() const { return scope_status_; }
@@ -386,6 +238,23 @@ void Graph::Unfinalize() {
   if (--finalize_count_ == 0) scope_status_ = absl::OkStatus();
 }
 
+void Graph::AddOutputShapes(int first_node, GraphDef* graph_def) const {
+  std::unordered_map<std::string, const Node*> nodes;
+  for (int id = first_node; id < graph_.num_node_ids(); ++id) {
+    const Node* node = graph_.FindNodeId(id);
+    if (node != nullptr && node->IsOp()) nodes[node->name()] = node;
+  }
+  for (tensorflow::NodeDef& def : *graph_def->mutable_node()) {
+    const Node* node = nodes[def.name()];
+    auto* context = node ? refiner_.GetContext(node) : nullptr;
+    if (context == nullptr || context->num_outputs() == 0) continue;
+    auto* shapes = (*def.mutable_attr())["_output_shapes"].mutable_list();
+    for (int i = 0; i < context->num_outputs(); ++i) {
+      context->ShapeHandleToProto(context->output(i), shapes->add_shape());
+    }
+  }
+}
+
 absl::StatusOr<std::shared_ptr<const GraphDef>> Graph::ToGraphDef() const {
   MutexLock lock(mu_);
   if (graph_def_ != nullptr && graph_def_nodes_ == graph_.num_node_ids()) {
@@ -393,52 +262,18 @@ absl::StatusOr<std::shared_ptr<const GraphDef>> Graph::ToGraphDef() const {
   }
   auto graph_def = std::make_shared<GraphDef>();
   graph_.ToGraphDefSubRange(graph_def.get(), first_new_node_);
-  AddOutputShapes(graph_, refiner_, first_new_node_, graph_def.get());
+  AddOutputShapes(first_new_node_, graph_def.get());
   if (loaded_graph_def_.node_size() > 0) {
     auto whole = std::make_shared<GraphDef>(loaded_graph_def_);
     for (auto& node : *graph_def->mutable_node()) {
       *whole->add_node() = std::move(node);
     }
-    AddNewFunctions(graph_.flib_def().ToProto(), whole.get());
+    internal::AddNewFunctions(graph_.flib_def().ToProto(), whole.get());
     graph_def = std::move(whole);
   }
   graph_def_nodes_ = graph_.num_node_ids();
   graph_def_ = std::move(graph_def);
   return graph_def_;
-}
-
-absl::StatusOr<MetaGraphDef> Graph::ToMetaGraph(
-    const tensorflow::SaverDef* saver_def) const {
-  TF_ASSIGN_OR_RETURN(std::shared_ptr<const GraphDef> graph_def, ToGraphDef());
-  MetaGraphDef meta_graph = loaded_rest_;
-  *meta_graph.mutable_graph_def() = *graph_def;
-  const bool grew = graph_.num_node_ids() > first_new_node_;
-  if (grew || !loaded_rest_.meta_info_def().has_stripped_op_list()) {
-    FillMetaInfo(*graph_def, meta_graph.mutable_meta_info_def());
-  }
-  if (saver_def != nullptr) {
-    *meta_graph.mutable_saver_def() = *saver_def;
-  } else if (saver_def_.has_value()) {
-    *meta_graph.mutable_saver_def() = *saver_def_;
-  }
-  for (const auto& [key, collection] : collections_) {
-    (*meta_graph.mutable_collection_def())[key] = collection;
-  }
-  return meta_graph;
-}
-
-absl::Status Graph::Save(const std::string& path,
-                         const tensorflow::SaverDef* saver_def) const {
-  TF_ASSIGN_OR_RETURN(const MetaGraphDef meta_graph, ToMetaGraph(saver_def));
-  std::string bytes;
-  if (meta_graph.ByteSizeLong() > static_cast<size_t>(kMaxProtoBytes) ||
-      !meta_graph.SerializeToString(&bytes)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the graph is too large for \"", path,
-        "\": a MetaGraph holds 2 GiB at most; keep large constants in "
-        "variables or files"));
-  }
-  return WriteFileAtomically(path, bytes);
 }
 
 tensorflow::Operation Group(const tensorflow::Scope& scope,

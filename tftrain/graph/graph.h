@@ -46,6 +46,46 @@ struct TensorRef {
   }
 };
 
+// How a MetaGraph comes into a graph. Python: the arguments of
+// import_scoped_meta_graph.
+struct ImportOptions {
+  // Goes before all names, as in "scope/w", also those in collections and in
+  // the SaverDef; checkpoints keep their names, as the save operations have
+  // them as constants. Made unique, "scope_1", where the graph has the scope
+  // already, unless it ends in "/". Empty: names stay as they are.
+  // Python: resource variables imported twice share one storage; here each
+  // scope has its own.
+  std::string import_scope;
+  // Whether devices are forgotten, for a machine that has others.
+  bool clear_devices = false;
+  // What operations take as input, as the MetaGraph writes it ("x", "x:1", or
+  // "^x" to wait for x) -> what they take in this graph. An export of one scope
+  // lists what it needs in its collection "unbound_inputs".
+  std::map<std::string, tensorflow::Output> input_map;
+  // Which collections come along, by their names; all when it is not set. A
+  // graph has one global step: leave out "global_step" of a second model.
+  std::function<bool(std::string_view)> restore_collections_predicate;
+};
+
+// How a graph becomes a MetaGraph. Python: the arguments of export_meta_graph.
+struct ExportOptions {
+  // Exports only the operations in this scope, and what collections say about
+  // them, without it in their names. Inputs from outside are listed in the
+  // collection "unbound_inputs" and must be mapped at import. Empty: the whole
+  // graph.
+  std::string export_scope;
+  // Whether devices are forgotten.
+  bool clear_devices = false;
+  // Whether the operations of all savers are dropped but those of the SaverDef,
+  // and their SaverDefs.
+  bool clear_extraneous_savers = false;
+  // Whether attributes that have their default value are dropped, so that an
+  // older TensorFlow can read the graph.
+  bool strip_default_attrs = false;
+  // Whether a file is written in text format. Nothing for ToMetaGraph().
+  bool as_text = false;
+};
+
 // A graph: one `tensorflow::Graph` with shapes, collections and names, made
 // new or loaded from a MetaGraph that Python exported.
 //
@@ -73,15 +113,37 @@ class Graph {
   // Reads a MetaGraph from `path` (binary, or text format as
   // `export_meta_graph(as_text=True)` writes it).
   //
-  // Errors: kNotFound when there is no such file; kInvalidArgument when it is
-  // no MetaGraph (damaged, truncated, another file), has no operations, or
-  // needs an operation this TensorFlow does not have.
+  // Errors: those of ReadMetaGraph() and Import().
   // Python: tf.compat.v1.train.import_meta_graph, but for the Saver.
-  static absl::StatusOr<std::shared_ptr<Graph>> Load(const std::string& path);
+  static absl::StatusOr<std::shared_ptr<Graph>> Load(
+      const std::string& path, const ImportOptions& options = {});
 
   // The same from a proto in memory.
   static absl::StatusOr<std::shared_ptr<Graph>> FromMetaGraph(
-      tensorflow::MetaGraphDef meta_graph);
+      tensorflow::MetaGraphDef meta_graph, const ImportOptions& options = {});
+
+  // What Import() made of names.
+  struct Imported {
+    // What stands before them, without a "/"; empty when they are as they were.
+    std::string scope;
+    // The SaverDef of the MetaGraph, if it had one.
+    std::optional<tensorflow::SaverDef> saver_def;
+  };
+
+  // Adds all of `meta_graph` to this graph, which may have operations already.
+  // A collection that holds another kind of things here is left out, with a
+  // warning.
+  //
+  // Errors: kInvalidArgument when it has no operations, needs one this
+  // TensorFlow does not have, brings a name that the graph has already, or
+  // needs an input from outside that is not in input_map, and when input_map
+  // names an input that nothing takes or a tensor of another graph;
+  // kFailedPrecondition when the graph is finalized. The graph is then as it
+  // was.
+  // Python: import_scoped_meta_graph, which gives operations new names where
+  // theirs are taken, while collections mean the old ones.
+  absl::StatusOr<Imported> Import(tensorflow::MetaGraphDef meta_graph,
+                                  const ImportOptions& options = {});
 
   // Returns a scope at the root of the graph; operations made through it and
   // its children belong to this graph, which must outlive them. On a loaded
@@ -160,16 +222,22 @@ class Graph {
       const;
 
   // The graph with its collections, and with `saver_def` when it is given.
-  // Errors: kInvalidArgument when the graph is too large for a proto (2 GiB).
-  // Python: tf.compat.v1.train.export_meta_graph.
+  // Errors: kInvalidArgument when the graph has nothing in the export_scope.
+  // Python: tf.compat.v1.train.export_meta_graph, which takes operations whose
+  // names begin like the scope for its own, and lists an input from outside as
+  // often as it is used, or not at all if it is only waited for.
   absl::StatusOr<tensorflow::MetaGraphDef> ToMetaGraph(
-      const tensorflow::SaverDef* saver_def = nullptr) const;
+      const tensorflow::SaverDef* saver_def = nullptr,
+      const ExportOptions& options = {}) const;
 
-  // Writes ToMetaGraph() to `path`, binary, atomically.
+  // Writes ToMetaGraph() to `path`, atomically.
+  // Errors: those of ToMetaGraph(); kInvalidArgument when the graph is too
+  // large for a proto (2 GiB); those of WriteFileAtomically().
   absl::Status Save(const std::string& path,
-                    const tensorflow::SaverDef* saver_def = nullptr) const;
+                    const tensorflow::SaverDef* saver_def = nullptr,
+                    const ExportOptions& options = {}) const;
 
-  // The SaverDef of the MetaGraph that was loaded, if it had one.
+  // The SaverDef of the MetaGraph that the graph was made from, if it had one.
   const std::optional<tensorflow::SaverDef>& saver_def() const {
     return saver_def_;
   }
@@ -180,8 +248,23 @@ class Graph {
  private:
   Graph();
 
-  absl::Status Import(tensorflow::MetaGraphDef meta_graph);
   absl::Status CheckNotFinalized() const;
+  // Adds the shapes that inference found to those nodes of `graph_def` that the
+  // graph has from `first_node` on, as Python's exports do.
+  void AddOutputShapes(int first_node, tensorflow::GraphDef* graph_def) const;
+  // The name of an unused scope for `wanted`.
+  std::string UniqueScope(std::string_view wanted);
+  // The names that a GraphDef has for what `input_map` maps to.
+  absl::StatusOr<std::map<std::string, std::string>> NamesOfInputs(
+      const std::map<std::string, tensorflow::Output>& input_map) const;
+  // Errors: kInvalidArgument when a name is taken.
+  absl::Status CheckNewNames(const tensorflow::GraphDef& graph_def) const;
+  // Keeps new names of the root scope clear of those in `graph_def`.
+  void ReserveNames(const tensorflow::GraphDef& graph_def,
+                    const std::string& scope);
+  void MergeCollections(
+      google::protobuf::Map<std::string, tensorflow::CollectionDef>* imported,
+      const std::function<bool(std::string_view)>& wanted);
   absl::Status CheckVariablesHaveOwnStorage() const;
   // Takes operations made since the last call into the index of names.
   void RefreshIndex() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -195,8 +278,9 @@ class Graph {
   std::map<std::string, tensorflow::CollectionDef> collections_;
   std::optional<tensorflow::SaverDef> saver_def_;
 
-  // What was loaded, kept so that it is exported as it came: the graph, and
-  // all the rest but the collections and the SaverDef.
+  // What was loaded, kept so that it is exported as it came: the graph (with
+  // what was made before the last import), and all the rest but the collections
+  // and the SaverDef.
   tensorflow::GraphDef loaded_graph_def_;
   tensorflow::MetaGraphDef loaded_rest_;
   int first_new_node_ = 0;

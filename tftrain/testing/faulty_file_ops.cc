@@ -48,6 +48,10 @@ ssize_t FaultyFileOps::Read(int fd, void* data, size_t size) {
   return Fails("read") ? -1 : FileOps::Read(fd, data, size);
 }
 
+ssize_t FaultyFileOps::Pread(int fd, void* data, size_t size, off_t offset) {
+  return Fails("pread") ? -1 : FileOps::Pread(fd, data, size, offset);
+}
+
 ssize_t FaultyFileOps::Write(int fd, const void* data, size_t size) {
   if (Fails("write")) return -1;
   {

@@ -33,6 +33,9 @@ using tensorflow::VariableDef;
 // Python: the default of make_saveable_from_iterator.
 constexpr int kFailOnExternalState = 2;
 
+// Where checkpoints are read.
+constexpr char kCpu[] = "/device:CPU:0";
+
 // One tensor of a checkpoint.
 struct Piece {
   std::string key;
@@ -48,6 +51,10 @@ struct Saveable {
   Output handle;
   Output value;  // for variables only
   std::vector<Piece> pieces;
+
+  bool is_variable() const {
+    return kind == Kind::kResourceVariable || kind == Kind::kReferenceVariable;
+  }
 };
 
 struct NamedVariable {
@@ -247,6 +254,27 @@ absl::StatusOr<std::vector<Output>> ValuesOf(const Scope& scope,
   return std::vector<Output>{saveable.value};
 }
 
+// `read` in the shape that the variable has now, as far as the graph knows it,
+// else when it is restored.
+Output Reshaped(const Graph& graph, const Scope& scope,
+                const Saveable& saveable, const Output& read) {
+  namespace ops = tensorflow::ops;
+  const Scope on_cpu = scope.WithDevice(kCpu);
+  const tensorflow::PartialTensorShape known = graph.ShapeOf(saveable.value);
+  Output shape;
+  if (known.IsFullyDefined()) {
+    tensorflow::Tensor sizes(tensorflow::DT_INT64,
+                             tensorflow::TensorShape({known.dims()}));
+    for (int i = 0; i < known.dims(); ++i) {
+      sizes.vec<int64_t>()(i) = known.dim_size(i);
+    }
+    shape = ops::Const(on_cpu.WithOpName("Reshape/shape"), sizes);
+  } else {
+    shape = ops::Shape(on_cpu.WithOpName("Shape"), saveable.value);
+  }
+  return ops::Reshape(on_cpu.WithOpName("Reshape"), read, shape);
+}
+
 // The operation that sets `saveable` to what was read.
 absl::StatusOr<tensorflow::Operation> AddRestore(
     const Scope& scope, const Saveable& saveable,
@@ -289,7 +317,8 @@ Output TextVector(const Scope& scope, const std::string& name,
 
 // Adds everything under `scope` and names it in the answer.
 absl::StatusOr<tensorflow::SaverDef> AddOperations(
-    const Scope& scope, const std::vector<Saveable>& saveables) {
+    const Graph& graph, const Scope& scope,
+    const std::vector<Saveable>& saveables, bool reshape) {
   namespace ops = tensorflow::ops;
   std::vector<std::string> keys, slices;
   std::vector<Output> values;
@@ -318,7 +347,7 @@ absl::StatusOr<tensorflow::SaverDef> AddOperations(
   const ops::Identity saved(scope.WithOpName("control_dependency")
                                 .WithControlDependencies({save.operation}),
                             filename);
-  const Scope on_cpu = scope.WithDevice("/device:CPU:0");
+  const Scope on_cpu = scope.WithDevice(kCpu);
   const ops::RestoreV2 restore(
       on_cpu.WithOpName("RestoreV2"), filename,
       TextVector(on_cpu, "RestoreV2/tensor_names", keys),
@@ -329,9 +358,12 @@ absl::StatusOr<tensorflow::SaverDef> AddOperations(
   auto next = restore.tensors.begin();
   for (const Saveable& saveable : saveables) {
     const auto end = next + static_cast<int>(saveable.pieces.size());
-    TF_ASSIGN_OR_RETURN(
-        restored.emplace_back(),
-        AddRestore(scope, saveable, std::vector<Output>(next, end)));
+    std::vector<Output> read(next, end);
+    if (reshape && saveable.is_variable()) {
+      read[0] = Reshaped(graph, scope, saveable, read[0]);
+    }
+    TF_ASSIGN_OR_RETURN(restored.emplace_back(),
+                        AddRestore(scope, saveable, read));
     next = end;
   }
   const tensorflow::Operation all =
@@ -349,7 +381,8 @@ absl::StatusOr<tensorflow::SaverDef> AddOperations(
 }  // namespace
 
 absl::StatusOr<std::optional<tensorflow::SaverDef>> BuildSaveGraph(
-    Graph& graph, const std::map<std::string, std::string>& var_list) {
+    Graph& graph, const std::map<std::string, std::string>& var_list,
+    bool reshape) {
   TF_ASSIGN_OR_RETURN(std::vector<Saveable> saveables,
                       var_list.empty() ? DefaultSaveables(graph)
                                        : ListedSaveables(graph, var_list));
@@ -361,7 +394,8 @@ absl::StatusOr<std::optional<tensorflow::SaverDef>> BuildSaveGraph(
                    });
   // The first error of the graph's scopes; also that it is finalized.
   TF_RETURN_IF_ERROR(graph.status());
-  return AddOperations(graph.scope().NewSubScope("save"), saveables);
+  return AddOperations(graph, graph.scope().NewSubScope("save"), saveables,
+                       reshape);
 }
 
 }  // namespace tftrain::internal

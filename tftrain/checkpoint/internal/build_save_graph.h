@@ -20,14 +20,16 @@ namespace tftrain::internal {
 // a variable, or of the whole that variables are parts of), or, if that is
 // empty, for all of the collections "variables" and "saveable_objects", under a
 // scope "save", named and wired as Python's, which can use them. The answer
-// holds their names; nothing when there is nothing to save.
+// holds their names; nothing when there is nothing to save. With `reshape`,
+// what is restored takes the shape of its variable, if it has as many elements.
 //
 // Errors: kInvalidArgument when a variable is not in the graph, is given two
 // names, or two things have one name, and for a saveable object that is no
 // variable, table or iterator; kFailedPrecondition when the graph is
 // finalized.
 absl::StatusOr<std::optional<tensorflow::SaverDef>> BuildSaveGraph(
-    Graph& graph, const std::map<std::string, std::string>& var_list);
+    Graph& graph, const std::map<std::string, std::string>& var_list,
+    bool reshape);
 
 }  // namespace tftrain::internal
 

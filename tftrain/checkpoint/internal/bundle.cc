@@ -3,27 +3,30 @@
 
 #include "tftrain/checkpoint/internal/bundle.h"
 
-#include <cstdint>
-#include <limits>
-#include <utility>
-#include <vector>
+#include <fcntl.h>
 
-#include "absl/functional/function_ref.h"
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include "absl/crc/crc32c.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tensorflow/core/framework/tensor.pb.h"
 #include "tensorflow/core/framework/types.h"
-#include "tensorflow/core/lib/io/iterator.h"
-#include "tensorflow/core/lib/io/table.h"
 #include "tensorflow/core/lib/io/table_builder.h"
 #include "tensorflow/core/lib/io/table_options.h"
 #include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tensorflow/core/protobuf/tensor_bundle.pb.h"
 #include "tensorflow/core/util/saved_tensor_slice_util.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
+#include "tftrain/base/file_ops.h"
 #include "tftrain/checkpoint/filename.h"
+#include "tftrain/checkpoint/internal/bundle_files.h"
 
 namespace tftrain::internal {
 namespace {
@@ -36,176 +39,227 @@ using tensorflow::TensorShape;
 using tensorflow::TensorSlice;
 
 constexpr int64_t kMaxIndexBytes = int64_t{1} << 30;
+// What five digits in the names of data files can tell.
+constexpr int kMaxShards = 99999;
+constexpr int kMaxRank = 254;
+// TensorFlow compares each part with all others.
+constexpr int kMaxParts = 10000;
+// The version of the format that is read here.
+constexpr int kFormatVersion = 1;
+constexpr int kVarint64Bytes = 10;
+constexpr size_t kChecksumBytes = 4;
+// The name of a variant that holds a tensor.
+constexpr std::string_view kTensorVariant = "tensorflow::Tensor";
+constexpr std::string_view kDatasetVariant = "DatasetVariant";
+// Read at once, so that the bytes are still in the processor's cache when their
+// checksum is computed.
+constexpr size_t kPieceBytes = size_t{256} << 10;
+
+// The keys of the parts of tensors begin so, and those of no tensor; they come
+// before the tensors.
+constexpr char kPartMark = '\0';
+constexpr std::string_view kFirstName = "\x01";
 
 // What the codes of a failed read become; those not here mean damage.
 bool IsTroubleOfThisMachine(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status);
 }
 
-// Calls `entry` with each key and value of the table `path`, checking the
-// table's checksums.
-absl::Status ForEachRow(
-    const std::string& path,
-    absl::FunctionRef<absl::Status(std::string_view, std::string_view)> row) {
+absl::Status Wrong(std::string_view key, std::string_view what) {
+  return absl::DataLossError(absl::StrCat("the entry of \"", key, "\" ", what));
+}
+
+absl::Status WrongChecksum() {
+  return absl::DataLossError("its checksum is wrong");
+}
+
+absl::StatusOr<std::unique_ptr<IndexTable>> ReadTable(std::string_view prefix) {
+  const std::string path = IndexFileName(prefix);
   TF_ASSIGN_OR_RETURN(const int64_t size, FileSize(path));
   if (size > kMaxIndexBytes) {
     return absl::DataLossError(
         absl::StrCat("the index of ", size, " bytes is longer than any"));
   }
-  std::unique_ptr<tensorflow::RandomAccessFile> file;
-  TF_RETURN_IF_ERROR(
-      tensorflow::Env::Default()->NewRandomAccessFile(path, &file));
-  tensorflow::table::Table* opened = nullptr;
-  TF_RETURN_IF_ERROR(
-      tensorflow::table::Table::Open(tensorflow::table::Options(), file.get(),
-                                     static_cast<uint64_t>(size), &opened));
-  const std::unique_ptr<tensorflow::table::Table> table(opened);
-  const std::unique_ptr<tensorflow::table::Iterator> rows(table->NewIterator());
-  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
-    TF_RETURN_IF_ERROR(row(rows->key(), rows->value()));
-  }
-  return rows->status();
+  TF_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, kMaxIndexBytes));
+  return IndexTable::Parse(std::move(bytes));
 }
 
-// Checks what the rows of an index say, before anyone acts on it. The errors
-// are the causes alone.
-class IndexChecker {
- public:
-  IndexChecker(const std::string& prefix,
-               std::map<std::string, Bundle::Entry>* entries)
-      : prefix_(prefix), entries_(entries) {}
+bool Parse(std::string_view bytes, google::protobuf::MessageLite* proto) {
+  return proto->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
 
-  absl::Status AddRow(std::string_view key, std::string_view value) {
-    if (key.empty()) return ReadHeader(value);
-    if (num_shards_ == 0) return absl::DataLossError("it has no header");
-    BundleEntryProto proto;
-    if (!proto.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
-      return Wrong(key, "cannot be read");
-    }
-    TF_ASSIGN_OR_RETURN(Bundle::Entry entry, CheckEntry(key, proto));
-    // The values of slices have keys of their own, made of the name and the
-    // place, which no tensor can have.
-    if (key.front() == '\0') {
-      slices_.emplace(key, std::move(entry));
-      return absl::OkStatus();
-    }
-    if (entry.in_slices) in_slices_.emplace_back(key, proto.slices());
-    entries_->emplace(key, std::move(entry));
-    return absl::OkStatus();
-  }
-
-  // To be called after the last row.
-  absl::Status Finish() const {
-    if (num_shards_ == 0) return absl::DataLossError("it has no header");
-    for (const auto& [key, protos] : in_slices_) {
-      const Bundle::Entry& whole = entries_->at(key);
-      for (const auto& proto : protos) {
-        TF_RETURN_IF_ERROR(CheckSlice(key, whole, proto));
-      }
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  using SliceProtos =
-      google::protobuf::RepeatedPtrField<tensorflow::TensorSliceProto>;
-
-  static absl::Status Wrong(std::string_view key, std::string_view what) {
+// Whether the header is that of a checkpoint that can be read here.
+absl::Status CheckHeader(const BundleHeaderProto& header) {
+  if (header.endianness() != BundleHeaderProto::LITTLE) {
     return absl::DataLossError(
-        absl::StrCat("the entry of \"", key, "\" ", what));
+        "it was written by a machine with another order of bytes");
   }
-
-  absl::Status ReadHeader(std::string_view value) {
-    BundleHeaderProto header;
-    if (!header.ParseFromArray(value.data(), static_cast<int>(value.size())) ||
-        header.num_shards() < 1) {
-      return absl::DataLossError("its header cannot be read");
-    }
-    num_shards_ = header.num_shards();
-    return absl::OkStatus();
+  const auto& bad = header.version().bad_consumers();
+  if (header.version().min_consumer() > kFormatVersion ||
+      std::find(bad.begin(), bad.end(), kFormatVersion) != bad.end()) {
+    return absl::DataLossError("it is of a later format");
   }
-
-  absl::StatusOr<Bundle::Entry> CheckEntry(std::string_view key,
-                                           const BundleEntryProto& proto) {
-    Bundle::Entry entry;
-    entry.dtype = proto.dtype();
-    entry.in_slices = proto.slices_size() > 0;
-    if (!tensorflow::DataType_IsValid(proto.dtype()) ||
-        proto.dtype() == tensorflow::DT_INVALID ||
-        tensorflow::IsRefType(proto.dtype())) {
-      return Wrong(key, "has no valid type");
-    }
-    if (proto.shape().unknown_rank() ||
-        !TensorShape::BuildTensorShape(proto.shape(), &entry.shape).ok()) {
-      return Wrong(key, "has no valid shape");
-    }
-    if (!entry.in_slices) TF_RETURN_IF_ERROR(CheckPlace(key, proto, entry));
-    return entry;
+  if (header.num_shards() < 1 || header.num_shards() > kMaxShards) {
+    return absl::DataLossError(absl::StrCat(
+        "its header speaks of ", header.num_shards(), " data files"));
   }
+  return absl::OkStatus();
+}
 
-  // Whether the value lies within its file and has the size of its shape.
-  absl::Status CheckPlace(std::string_view key, const BundleEntryProto& proto,
-                          const Bundle::Entry& entry) {
-    if (proto.shard_id() < 0 || proto.shard_id() >= num_shards_) {
-      return Wrong(key, "points to a file that cannot be");
-    }
-    TF_ASSIGN_OR_RETURN(const int64_t file_size, SizeOfShard(proto.shard_id()));
-    if (proto.offset() < 0 || proto.size() < 0 ||
-        proto.size() > file_size - proto.offset()) {
-      return absl::DataLossError(absl::StrCat(
-          "\"", DataFileName(prefix_, proto.shard_id(), num_shards_),
-          "\" is too short, it ends before \"", key, "\" does"));
-    }
-    const int64_t count = entry.shape.num_elements();
-    const int64_t width = tensorflow::DataTypeSize(entry.dtype);
-    // Elements of other types take a byte at least.
-    const bool fits =
-        width == 0 ? count <= proto.size()
-                   : count <= std::numeric_limits<int64_t>::max() / width &&
-                         count * width == proto.size();
-    return fits ? absl::OkStatus() : Wrong(key, "has another size than shape");
+// Whether elements lie in a file as they do in memory.
+bool IsPlain(DataType dtype) { return tensorflow::DataTypeCanUseMemcpy(dtype); }
+
+bool IsStorable(DataType dtype) {
+  return tensorflow::DataType_IsValid(dtype) && !tensorflow::IsRefType(dtype) &&
+         (IsPlain(dtype) || dtype == tensorflow::DT_STRING ||
+          dtype == tensorflow::DT_VARIANT);
+}
+
+// Whether the bytes of elements of `width` each can be counted, also where an
+// extent of zero hides others.
+bool IsCountable(const tensorflow::TensorShapeProto& shape, int64_t width) {
+  int64_t bytes = width;
+  for (const auto& dim : shape.dim()) {
+    if (dim.size() < 0) return false;
+    if (dim.size() == 0) continue;
+    if (bytes > std::numeric_limits<int64_t>::max() / dim.size()) return false;
+    bytes *= dim.size();
   }
+  return true;
+}
 
-  absl::StatusOr<int64_t> SizeOfShard(int shard) {
-    auto it = shard_sizes_.find(shard);
-    if (it != shard_sizes_.end()) return it->second;
-    const std::string path = DataFileName(prefix_, shard, num_shards_);
-    absl::StatusOr<int64_t> size = FileSize(path);
-    if (absl::IsNotFound(size.status())) {
-      return absl::DataLossError(absl::StrCat("\"", path, "\" is missing"));
-    }
-    TF_RETURN_IF_ERROR(size.status());
-    shard_sizes_[shard] = *size;
-    return size;
+// The tensor that an entry describes.
+absl::StatusOr<Bundle::Entry> EntryFrom(std::string_view key,
+                                        const BundleEntryProto& proto) {
+  Bundle::Entry entry;
+  entry.dtype = proto.dtype();
+  entry.in_slices = proto.slices_size() > 0;
+  if (!IsStorable(proto.dtype())) return Wrong(key, "has no valid type");
+  const int64_t width = std::max(1, tensorflow::DataTypeSize(proto.dtype()));
+  if (proto.shape().unknown_rank() || proto.shape().dim_size() > kMaxRank ||
+      !IsCountable(proto.shape(), width) ||
+      !TensorShape::BuildTensorShape(proto.shape(), &entry.shape).ok()) {
+    return Wrong(key, "has no valid shape");
   }
+  return entry;
+}
 
-  // Whether a part is stored, with the type and shape it must have.
-  absl::Status CheckSlice(const std::string& key, const Bundle::Entry& whole,
-                          const tensorflow::TensorSliceProto& proto) const {
-    TensorSlice slice;
-    TensorShape shape;
-    if (!TensorSlice::BuildTensorSlice(proto, &slice).ok() ||
-        slice.dims() != whole.shape.dims() ||
-        !slice.SliceTensorShape(whole.shape, &shape).ok()) {
-      return Wrong(key, "has a part outside of it");
-    }
-    auto it =
-        slices_.find(tensorflow::checkpoint::EncodeTensorNameSlice(key, slice));
-    if (it == slices_.end()) return Wrong(key, "lacks a part");
-    if (it->second.dtype != whole.dtype || it->second.in_slices ||
-        it->second.shape != shape) {
-      return Wrong(key, "has a part that does not fit");
-    }
-    return absl::OkStatus();
+Bundle::Entry EntryAt(const IndexTable::Cursor& cursor) {
+  BundleEntryProto proto;
+  Parse(cursor.value(), &proto);
+  absl::StatusOr<Bundle::Entry> entry = EntryFrom(cursor.key(), proto);
+  CHECK(entry.ok()) << entry.status();  // It was when the bundle was opened.
+  return *std::move(entry);
+}
+
+absl::crc32c_t Extend(absl::crc32c_t crc, uint64_t value, size_t width) {
+  char bytes[sizeof(value)];
+  for (char& byte : bytes) {
+    byte = static_cast<char>(value & 0xff);
+    value >>= 8;
   }
+  return absl::ExtendCrc32c(crc, std::string_view(bytes, width));
+}
 
-  const std::string& prefix_;
-  std::map<std::string, Bundle::Entry>* const entries_;
-  int num_shards_ = 0;
-  std::map<int, int64_t> shard_sizes_;
-  std::map<std::string, Bundle::Entry> slices_;
-  std::vector<std::pair<std::string, SliceProtos>> in_slices_;
-};
+// Takes a checksum off the front of `in` and compares it with `crc`, which goes
+// on over it.
+bool TakeChecksum(std::string_view* in, absl::crc32c_t* crc) {
+  if (in->size() < kChecksumBytes) return false;
+  const uint32_t masked = MaskedCrc(static_cast<uint32_t>(*crc));
+  const absl::crc32c_t expected =
+      Extend(absl::crc32c_t{0}, masked, kChecksumBytes);
+  const std::string_view stored = in->substr(0, kChecksumBytes);
+  in->remove_prefix(kChecksumBytes);
+  *crc = Extend(*crc, masked, kChecksumBytes);
+  return absl::ComputeCrc32c(stored) == expected;
+}
+
+absl::Status WrongLengths() {
+  return absl::DataLossError("the lengths of its elements are wrong");
+}
+
+// The `count` strings in the bytes of an entry: their lengths as varints, a
+// checksum of these, then the strings.
+absl::StatusOr<std::vector<std::string_view>> SplitStrings(
+    std::string_view bytes, int64_t count, uint32_t checksum) {
+  std::string_view rest = bytes;
+  absl::crc32c_t crc{0};
+  uint64_t total = 0;
+  std::vector<std::string_view> strings;
+  for (int64_t i = 0; i < count; ++i) {
+    uint64_t length = 0;
+    if (!TakeVarint(&rest, kVarint64Bytes, &length) ||
+        length > bytes.size() - total) {
+      return WrongLengths();
+    }
+    strings.push_back(bytes.substr(total, length));
+    total += length;
+    const bool fits = length <= std::numeric_limits<uint32_t>::max();
+    crc = Extend(crc, length, fits ? 4 : 8);
+  }
+  // Nothing at all stands for no strings, too.
+  if (!bytes.empty() && !TakeChecksum(&rest, &crc)) return WrongLengths();
+  if (total != rest.size()) return WrongLengths();
+  if (MaskedCrc(static_cast<uint32_t>(absl::ExtendCrc32c(crc, rest))) !=
+      checksum) {
+    return WrongChecksum();
+  }
+  // Only now is it known where the first one begins.
+  for (std::string_view& string : strings) {
+    string = rest.substr(0, string.size());
+    rest.remove_prefix(string.size());
+  }
+  return strings;
+}
+
+// Whether TensorFlow can decode a variant of `limit` bytes. It allocates what
+// the tensors in it claim to be, but those that it writes take a byte for each
+// element at least; it passes over tensors that it cannot read, and then
+// expects them to be there; and it never writes datasets, whose decoder
+// believes all.
+bool IsDecodable(const tensorflow::VariantTensorDataProto& variant,
+                 int64_t limit) {
+  if ((variant.type_name() == kTensorVariant && variant.tensors_size() != 1) ||
+      absl::StrContains(variant.type_name(), kDatasetVariant)) {
+    return false;
+  }
+  for (const tensorflow::TensorProto& tensor : variant.tensors()) {
+    int64_t count = 1;
+    if (!IsCountable(tensor.tensor_shape(), 1)) return false;
+    for (const auto& dim : tensor.tensor_shape().dim()) count *= dim.size();
+    if (count > limit) return false;
+    for (const auto& inner : tensor.variant_val()) {
+      if (!IsDecodable(inner, limit)) return false;
+    }
+    if (!Tensor().FromProto(tensor)) return false;
+  }
+  return true;
+}
+
+// Whether `count` variants are as they were written: each its length as a
+// varint, its bytes and a checksum of all so far.
+absl::Status CheckVariants(std::string_view bytes, int64_t count,
+                           uint32_t checksum) {
+  absl::crc32c_t crc{0};
+  for (int64_t i = 0; i < count; ++i) {
+    uint64_t length = 0;
+    if (!TakeVarint(&bytes, kVarint64Bytes, &length) || length > bytes.size()) {
+      return WrongLengths();
+    }
+    const std::string_view element = bytes.substr(0, length);
+    bytes.remove_prefix(length);
+    crc = absl::ExtendCrc32c(Extend(crc, length, 8), element);
+    if (!TakeChecksum(&bytes, &crc)) return WrongChecksum();
+    tensorflow::VariantTensorDataProto variant;
+    if (!Parse(element, &variant) ||
+        !IsDecodable(variant, static_cast<int64_t>(length))) {
+      return absl::DataLossError("it cannot be decoded");
+    }
+  }
+  if (!bytes.empty()) return WrongLengths();
+  return MaskedCrc(static_cast<uint32_t>(crc)) == checksum ? absl::OkStatus()
+                                                           : WrongChecksum();
+}
 
 absl::StatusOr<Tensor> Allocate(DataType dtype, const TensorShape& shape) {
   Tensor tensor(dtype, shape);
@@ -214,34 +268,173 @@ absl::StatusOr<Tensor> Allocate(DataType dtype, const TensorShape& shape) {
       absl::StrCat("there is no memory for ", shape.DebugString()));
 }
 
+int64_t CountOf(const BundleEntryProto& proto) {
+  int64_t count = 1;
+  for (const auto& dim : proto.shape().dim()) count *= dim.size();
+  return count;
+}
+
 }  // namespace
+
+Bundle::Entries::const_iterator::const_iterator(IndexTable::Cursor cursor)
+    : cursor_(std::move(cursor)) {
+  Load();
+}
+
+void Bundle::Entries::const_iterator::Load() {
+  if (cursor_.valid()) value_ = {std::string(cursor_.key()), EntryAt(cursor_)};
+}
+
+Bundle::Entries::const_iterator& Bundle::Entries::const_iterator::operator++() {
+  cursor_.Next();
+  Load();
+  return *this;
+}
+
+bool Bundle::Entries::const_iterator::operator==(
+    const const_iterator& other) const {
+  if (cursor_.valid() != other.cursor_.valid()) return false;
+  return !cursor_.valid() || cursor_.key() == other.cursor_.key();
+}
+
+Bundle::Entries::const_iterator Bundle::Entries::begin() const {
+  return const_iterator(table_->LowerBound(kFirstName));
+}
+
+Bundle::Entries::const_iterator Bundle::Entries::end() const {
+  return const_iterator(table_->end());
+}
+
+Bundle::Entries::const_iterator Bundle::Entries::find(
+    std::string_view name) const {
+  if (count(name) == 0) return end();
+  return const_iterator(table_->LowerBound(name));
+}
+
+size_t Bundle::Entries::count(std::string_view name) const {
+  if (name < kFirstName) return 0;
+  const IndexTable::Cursor cursor = table_->LowerBound(name);
+  return cursor.valid() && cursor.key() == name ? 1 : 0;
+}
+
+Bundle::Entry Bundle::Entries::at(std::string_view name) const {
+  const const_iterator it = find(name);
+  CHECK(it != end()) << "there is no tensor \"" << name << "\"";
+  return it->second;
+}
 
 Bundle::Bundle(std::string_view prefix) : prefix_(prefix) {}
 
+Bundle::~Bundle() {
+  if (fd_ >= 0) CurrentFileOps().Close(fd_);
+}
+
 absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(std::string_view prefix) {
   std::unique_ptr<Bundle> bundle(new Bundle(prefix));
-  const absl::Status checked = bundle->CheckIndex();
-  if (absl::IsNotFound(checked)) return checked;
-  if (!checked.ok()) {
-    return IsTroubleOfThisMachine(checked) ? checked
-                                           : bundle->Damaged(checked.message());
+  const absl::Status checked = CallCatching([&]() -> absl::Status {
+    TF_ASSIGN_OR_RETURN(bundle->table_, ReadTable(prefix));
+    return bundle->CheckIndex();
+  });
+  if (checked.ok()) return bundle;
+  if (absl::IsNotFound(checked) || IsTroubleOfThisMachine(checked)) {
+    return checked;
   }
-  bundle->reader_ = std::make_unique<tensorflow::BundleReader>(
-      tensorflow::Env::Default(), prefix);
-  const absl::Status status = bundle->reader_->status();
-  if (!status.ok()) return bundle->Damaged(status.message());
-  return bundle;
+  return bundle->Damaged(checked.message());
 }
 
 absl::Status Bundle::CheckIndex() {
-  IndexChecker checker(prefix_, &entries_);
-  TF_RETURN_IF_ERROR(CallCatching([&] {
-    return ForEachRow(IndexFileName(prefix_),
-                      [&](std::string_view key, std::string_view value) {
-                        return checker.AddRow(key, value);
-                      });
-  }));
-  return checker.Finish();
+  TF_RETURN_IF_ERROR(FindShards());
+  BundleEntryProto proto;
+  IndexTable::Cursor cursor = table_->begin();
+  // The header is behind us.
+  for (cursor.Next(); cursor.valid(); cursor.Next()) {
+    if (!Parse(cursor.value(), &proto)) {
+      return Wrong(cursor.key(), "cannot be read");
+    }
+    TF_RETURN_IF_ERROR(CheckRow(cursor.key(), proto));
+    if (cursor.key().front() != kPartMark) ++num_tensors_;
+  }
+  return absl::OkStatus();
+}
+
+// Reads the header and looks for the data files it speaks of.
+absl::Status Bundle::FindShards() {
+  const IndexTable::Cursor first = table_->begin();
+  if (!first.valid() || !first.key().empty()) {
+    return absl::DataLossError("it has no header");
+  }
+  BundleHeaderProto header;
+  if (!Parse(first.value(), &header)) {
+    return absl::DataLossError("its header cannot be read");
+  }
+  TF_RETURN_IF_ERROR(CheckHeader(header));
+  for (int shard = 0; shard < header.num_shards(); ++shard) {
+    const std::string path = DataFileName(prefix_, shard, header.num_shards());
+    const absl::StatusOr<int64_t> size = FileSize(path);
+    if (absl::IsNotFound(size.status())) {
+      return absl::DataLossError(absl::StrCat("\"", path, "\" is missing"));
+    }
+    TF_RETURN_IF_ERROR(size.status());
+    shard_sizes_.push_back(*size);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Bundle::CheckRow(std::string_view key,
+                              const BundleEntryProto& proto) const {
+  TF_ASSIGN_OR_RETURN(const Entry entry, EntryFrom(key, proto));
+  if (entry.in_slices) return CheckParts(key, entry, proto);
+  if (proto.shard_id() < 0 || proto.shard_id() >= num_shards()) {
+    return Wrong(key, "points to a file that cannot be");
+  }
+  const int64_t file_size = shard_sizes_[proto.shard_id()];
+  if (proto.offset() < 0 || proto.size() < 0 ||
+      proto.size() > file_size - proto.offset()) {
+    return absl::DataLossError(absl::StrCat(
+        "\"", DataFileName(prefix_, proto.shard_id(), num_shards()),
+        "\" is too short, it ends before \"", key, "\" does"));
+  }
+  // Elements of other types than plain ones take a byte at least.
+  const int64_t count = entry.shape.num_elements();
+  const bool fits =
+      IsPlain(entry.dtype)
+          ? count * tensorflow::DataTypeSize(entry.dtype) == proto.size()
+          : count <= proto.size();
+  return fits ? absl::OkStatus() : Wrong(key, "has another size than shape");
+}
+
+// Whether all parts are stored, each with the type and shape it must have.
+absl::Status Bundle::CheckParts(std::string_view key, const Entry& whole,
+                                const BundleEntryProto& proto) const {
+  if (key.front() == kPartMark || proto.slices_size() > kMaxParts) {
+    return Wrong(key, "has parts that cannot be");
+  }
+  BundleEntryProto stored;
+  for (const auto& slice_proto : proto.slices()) {
+    TensorSlice slice;
+    TensorShape shape;
+    if (slice_proto.extent_size() != whole.shape.dims() ||
+        !TensorSlice::BuildTensorSlice(slice_proto, &slice).ok() ||
+        !slice.SliceTensorShape(whole.shape, &shape).ok()) {
+      return Wrong(key, "has a part outside of it");
+    }
+    if (!FindProto(tensorflow::checkpoint::EncodeTensorNameSlice(
+                       std::string(key), slice),
+                   &stored)) {
+      return Wrong(key, "lacks a part");
+    }
+    const absl::StatusOr<Entry> part = EntryFrom(key, stored);
+    if (!part.ok() || part->dtype != whole.dtype || part->in_slices ||
+        part->shape != shape) {
+      return Wrong(key, "has a part that does not fit");
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool Bundle::FindProto(std::string_view key, BundleEntryProto* proto) const {
+  const IndexTable::Cursor cursor = table_->LowerBound(key);
+  return cursor.valid() && cursor.key() == key && Parse(cursor.value(), proto);
 }
 
 absl::Status Bundle::Damaged(std::string_view what) const {
@@ -260,26 +453,133 @@ absl::Status Bundle::ReadError(const std::string& key,
   return Damaged(absl::StrCat("cannot read \"", key, "\": ", status.message()));
 }
 
+// Makes `shard` the data file that is open; one at a time, since there may be
+// more of them than this process may open.
+absl::Status Bundle::OpenShard(int shard) {
+  if (shard == open_shard_) return absl::OkStatus();
+  if (fd_ >= 0) CurrentFileOps().Close(std::exchange(fd_, -1));
+  open_shard_ = -1;
+  const std::string path = DataFileName(prefix_, shard, num_shards());
+  do {
+    fd_ = CurrentFileOps().Open(
+        path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+  } while (fd_ < 0 && errno == EINTR);
+  if (fd_ < 0) return ErrnoError(errno, "cannot open", path);
+  open_shard_ = shard;
+  return absl::OkStatus();
+}
+
+// Reads what `proto` points to, into `to` unless that is null, and returns its
+// CRC-32C.
+absl::StatusOr<uint32_t> Bundle::ReadAndSum(const BundleEntryProto& proto,
+                                            char* to) {
+  TF_RETURN_IF_ERROR(OpenShard(proto.shard_id()));
+  const size_t size = static_cast<size_t>(proto.size());
+  std::string scratch(to == nullptr ? std::min(size, kPieceBytes) : 0, '\0');
+  absl::crc32c_t crc{0};
+  size_t done = 0;
+  while (done < size) {
+    char* const piece = to == nullptr ? scratch.data() : to + done;
+    const ssize_t count =
+        CurrentFileOps().Pread(fd_, piece, std::min(size - done, kPieceBytes),
+                               proto.offset() + static_cast<off_t>(done));
+    if (count < 0 && errno == EINTR) continue;
+    const std::string path =
+        count > 0 ? "" : DataFileName(prefix_, proto.shard_id(), num_shards());
+    if (count < 0) return ErrnoError(errno, "cannot read", path);
+    if (count == 0) {
+      return absl::DataLossError(absl::StrCat("\"", path, "\" was cut"));
+    }
+    crc = absl::ExtendCrc32c(
+        crc, std::string_view(piece, static_cast<size_t>(count)));
+    done += static_cast<size_t>(count);
+  }
+  return static_cast<uint32_t>(crc);
+}
+
+absl::Status Bundle::ReadPlain(const BundleEntryProto& proto, char* to) {
+  TF_ASSIGN_OR_RETURN(const uint32_t crc, ReadAndSum(proto, to));
+  return MaskedCrc(crc) == proto.crc32c() ? absl::OkStatus() : WrongChecksum();
+}
+
+absl::StatusOr<std::string> Bundle::ReadBytes(const BundleEntryProto& proto) {
+  std::string bytes(static_cast<size_t>(proto.size()), '\0');
+  TF_RETURN_IF_ERROR(ReadAndSum(proto, bytes.data()).status());
+  return bytes;
+}
+
+// Whether one stored value is what was written.
+absl::Status Bundle::CheckStored(const BundleEntryProto& proto) {
+  if (IsPlain(proto.dtype())) return ReadPlain(proto, nullptr);
+  TF_ASSIGN_OR_RETURN(const std::string bytes, ReadBytes(proto));
+  if (proto.dtype() == tensorflow::DT_VARIANT) {
+    return CheckVariants(bytes, CountOf(proto), proto.crc32c());
+  }
+  return SplitStrings(bytes, CountOf(proto), proto.crc32c()).status();
+}
+
+absl::StatusOr<tensorflow::BundleReader*> Bundle::TensorFlowReader() {
+  if (reader_ == nullptr) {
+    reader_ = std::make_unique<tensorflow::BundleReader>(
+        tensorflow::Env::Default(), prefix_);
+  }
+  TF_RETURN_IF_ERROR(reader_->status());
+  return reader_.get();
+}
+
+// Reads a value that is stored as a whole.
+absl::Status Bundle::ReadInto(const std::string& key,
+                              const BundleEntryProto& proto, Tensor* tensor) {
+  TF_ASSIGN_OR_RETURN(const Entry entry, EntryFrom(key, proto));
+  if (IsPlain(entry.dtype)) {
+    TF_ASSIGN_OR_RETURN(*tensor, Allocate(entry.dtype, entry.shape));
+    return ReadPlain(proto, static_cast<char*>(tensor->data()));
+  }
+  if (entry.dtype == tensorflow::DT_VARIANT) {
+    TF_RETURN_IF_ERROR(CheckStored(proto));
+    TF_ASSIGN_OR_RETURN(*tensor, Allocate(entry.dtype, entry.shape));
+    TF_ASSIGN_OR_RETURN(tensorflow::BundleReader* const reader,
+                        TensorFlowReader());
+    return reader->Lookup(key, tensor);
+  }
+  TF_ASSIGN_OR_RETURN(const std::string bytes, ReadBytes(proto));
+  TF_ASSIGN_OR_RETURN(const std::vector<std::string_view> strings,
+                      SplitStrings(bytes, CountOf(proto), proto.crc32c()));
+  TF_ASSIGN_OR_RETURN(*tensor, Allocate(entry.dtype, entry.shape));
+  auto flat = tensor->flat<tensorflow::tstring>();
+  for (size_t i = 0; i < strings.size(); ++i) {
+    flat(static_cast<int64_t>(i)).assign(strings[i].data(), strings[i].size());
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Tensor> Bundle::Read(const std::string& key) {
-  const Entry& entry = entries_.at(key);
+  BundleEntryProto proto;
+  CHECK(FindProto(key, &proto)) << "there is no tensor \"" << key << "\"";
+  if (proto.slices_size() > 0) {
+    return ReadSlice(key, TensorSlice(proto.shape().dim_size()));
+  }
   Tensor tensor;
-  const absl::Status status = CallCatching([&]() -> absl::Status {
-    TF_ASSIGN_OR_RETURN(tensor, Allocate(entry.dtype, entry.shape));
-    return reader_->Lookup(key, &tensor);
-  });
+  const absl::Status status =
+      CallCatching([&] { return ReadInto(key, proto, &tensor); });
   if (!status.ok()) return ReadError(key, status);
   return tensor;
 }
 
 absl::StatusOr<Tensor> Bundle::ReadSlice(const std::string& key,
                                          const TensorSlice& slice) {
-  const Entry& entry = entries_.at(key);
+  const Entry entry = entries().at(key);
   TensorShape shape;
   TF_RETURN_IF_ERROR(slice.SliceTensorShape(entry.shape, &shape));
+  if (!entry.in_slices && slice.IsFull()) return Read(key);
   Tensor tensor;
   const absl::Status status = CallCatching([&]() -> absl::Status {
+    // TensorFlow's reader believes the lengths it finds among plain bytes.
+    if (!IsPlain(entry.dtype)) TF_RETURN_IF_ERROR(CheckAll(key));
     TF_ASSIGN_OR_RETURN(tensor, Allocate(entry.dtype, shape));
-    return reader_->LookupSlice(key, slice, &tensor);
+    TF_ASSIGN_OR_RETURN(tensorflow::BundleReader* const reader,
+                        TensorFlowReader());
+    return reader->LookupSlice(key, slice, &tensor);
   });
   if (absl::IsInvalidArgument(status)) {
     return absl::InvalidArgumentError(
@@ -291,33 +591,63 @@ absl::StatusOr<Tensor> Bundle::ReadSlice(const std::string& key,
   return tensor;
 }
 
+std::vector<TensorSlice> Bundle::Parts(const std::string& key) const {
+  BundleEntryProto proto;
+  CHECK(FindProto(key, &proto)) << "there is no tensor \"" << key << "\"";
+  std::vector<TensorSlice> parts;
+  for (const auto& slice : proto.slices()) parts.emplace_back(slice);
+  return parts;
+}
+
+absl::Status Bundle::CheckValues(const std::string& key) {
+  const absl::Status status = CallCatching([&] { return CheckAll(key); });
+  return status.ok() ? status : ReadError(key, status);
+}
+
+absl::Status Bundle::CheckAll(const std::string& key) {
+  BundleEntryProto proto;
+  const std::vector<TensorSlice> parts = Parts(key);
+  if (parts.empty()) {
+    FindProto(key, &proto);
+    return CheckStored(proto);
+  }
+  for (const TensorSlice& part : parts) {
+    FindProto(tensorflow::checkpoint::EncodeTensorNameSlice(key, part), &proto);
+    TF_RETURN_IF_ERROR(CheckStored(proto));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AddEmptyShards(const std::string& prefix, int from, int to) {
-  std::vector<std::pair<std::string, std::string>> rows;
-  TF_RETURN_IF_ERROR(ForEachRow(
-      IndexFileName(prefix), [&](std::string_view key, std::string_view value) {
-        rows.emplace_back(key, value);
-        return absl::OkStatus();
-      }));
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<IndexTable> table,
+                      ReadTable(prefix));
+  IndexTable::Cursor row = table->begin();
   BundleHeaderProto header;
-  if (rows.empty() || !header.ParseFromString(rows[0].second)) {
+  if (!row.valid() || !Parse(row.value(), &header)) {
     return absl::DataLossError(
         absl::StrCat("\"", IndexFileName(prefix), "\" has no header"));
   }
   header.set_num_shards(to);
-  rows[0].second = header.SerializeAsString();
 
-  tensorflow::Env* const env = tensorflow::Env::Default();
   for (int shard = 0; shard < to; ++shard) {
     const std::string path = DataFileName(prefix, shard, to);
-    TF_RETURN_IF_ERROR(
-        shard < from ? env->RenameFile(DataFileName(prefix, shard, from), path)
-                     : WriteFileAtomically(path, "", {/*durable=*/false}));
+    if (shard >= from) {
+      TF_RETURN_IF_ERROR(WriteFileAtomically(path, "", {/*durable=*/false}));
+    } else if (CurrentFileOps().Rename(
+                   DataFileName(prefix, shard, from).c_str(), path.c_str()) <
+               0) {
+      return ErrnoError(errno, "cannot rename to", path);
+    }
   }
+  TF_RETURN_IF_ERROR(RemoveFile(IndexFileName(prefix)));
   std::unique_ptr<tensorflow::WritableFile> file;
-  TF_RETURN_IF_ERROR(env->NewWritableFile(IndexFileName(prefix), &file));
-  tensorflow::table::TableBuilder builder(tensorflow::table::Options(),
-                                          file.get());
-  for (const auto& [key, value] : rows) builder.Add(key, value);
+  TF_RETURN_IF_ERROR(
+      BundleFiles()->NewWritableFile(IndexFileName(prefix), &file));
+  tensorflow::table::Options options;
+  options.compression = tensorflow::table::kNoCompression;
+  tensorflow::table::TableBuilder builder(options, file.get());
+  builder.Add(row.key(), header.SerializeAsString());
+  for (row.Next(); row.valid(); row.Next()) builder.Add(row.key(), row.value());
   TF_RETURN_IF_ERROR(builder.Finish());
   return file->Close();
 }

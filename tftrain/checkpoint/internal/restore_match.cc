@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <regex>
 #include <set>
 #include <utility>
 
@@ -79,126 +80,196 @@ std::string Quoted(const std::string& text) {
   return absl::StrCat("\"", text, "\"");
 }
 
-// Everything in which a checkpoint and a graph differ.
-class Differences {
+// "float32 [3,4]".
+template <typename Shape>
+std::string TypeText(tensorflow::DataType dtype, const Shape& shape) {
+  return absl::StrCat(tensorflow::DataTypeString(dtype), " ",
+                      shape.DebugString());
+}
+
+// The names of a graph as a spec sees them.
+class NameRules {
  public:
-  void AddMissing(const std::string& key) { missing_.insert(Quoted(key)); }
-
-  // Compares the entry with what is `wanted`.
-  absl::Status Compare(const RestoredTensor& wanted,
-                       const Bundle::Entry& entry) {
-    if (entry.dtype != wanted.dtype) {
-      dtypes_.insert(absl::StrCat(
-          Quoted(wanted.key), " (", tensorflow::DataType_Name(entry.dtype),
-          ", not ", tensorflow::DataType_Name(wanted.dtype), ")"));
+  static absl::StatusOr<NameRules> Create(const RestoreSpec& spec) {
+    NameRules rules;
+    for (const std::string& pattern : spec.include) {
+      TF_ASSIGN_OR_RETURN(rules.include_.emplace_back(), Compile(pattern));
     }
-    if (!wanted.slice.empty()) {
-      TF_ASSIGN_OR_RETURN(const Part part, ParsePart(wanted));
-      if (part.whole != entry.shape) {
-        AddShape(wanted.key, entry.shape, part.whole.DebugString());
+    for (const std::string& pattern : spec.exclude) {
+      TF_ASSIGN_OR_RETURN(rules.exclude_.emplace_back(), Compile(pattern));
+    }
+    for (const auto& [pattern, replacement] : spec.rename) {
+      TF_ASSIGN_OR_RETURN(std::regex regex, Compile(pattern));
+      rules.rename_.emplace_back(std::move(regex), replacement);
+    }
+    return rules;
+  }
+
+  bool Includes(const std::string& name) const {
+    const auto matches = [&](const std::regex& pattern) {
+      return std::regex_match(name, pattern);
+    };
+    return (include_.empty() ||
+            std::any_of(include_.begin(), include_.end(), matches)) &&
+           std::none_of(exclude_.begin(), exclude_.end(), matches);
+  }
+
+  std::string StoredName(const std::string& name) const {
+    for (const auto& [pattern, replacement] : rename_) {
+      std::smatch match;
+      if (std::regex_match(name, match, pattern)) {
+        return match.format(replacement);
       }
-    } else if (!Fits(wanted, entry.shape)) {
-      AddShape(wanted.key, entry.shape, wanted.shape.DebugString());
     }
-    return absl::OkStatus();
-  }
-
-  bool empty() const {
-    return missing_.empty() && dtypes_.empty() && shapes_.empty();
-  }
-
-  // `unused` are the names in the checkpoint that nobody asked for.
-  absl::Status ToStatus(const std::string& prefix, size_t wanted,
-                        const std::set<std::string>& unused) const {
-    std::vector<std::string> parts;
-    if (!missing_.empty()) {
-      parts.push_back(absl::StrCat("it lacks ", missing_.size(), " of ", wanted,
-                                   " names: ", Listed(missing_)));
-    }
-    if (!dtypes_.empty()) {
-      parts.push_back(absl::StrCat("another type have ", dtypes_.size(), ": ",
-                                   Listed(dtypes_)));
-    }
-    if (!shapes_.empty()) {
-      parts.push_back(absl::StrCat("another shape have ", shapes_.size(), ": ",
-                                   Listed(shapes_)));
-    }
-    if (!missing_.empty() && !unused.empty()) {
-      parts.push_back(absl::StrCat("only the checkpoint has ", unused.size(),
-                                   ": ", Listed(unused)));
-    }
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the checkpoint \"", prefix,
-        "\" does not fit the graph: ", absl::StrJoin(parts, "; "),
-        "; restore a checkpoint of this model, or list what to restore in a "
-        "Saver's var_list"));
+    return name;
   }
 
  private:
-  static bool Fits(const RestoredTensor& wanted, const TensorShape& shape) {
-    if (!wanted.reshaped) return wanted.shape.IsCompatibleWith(shape);
-    return !wanted.shape.IsFullyDefined() ||
-           wanted.shape.num_elements() == shape.num_elements();
+  static absl::StatusOr<std::regex> Compile(const std::string& pattern) {
+    try {
+      return std::regex(pattern);
+    } catch (const std::regex_error& error) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", pattern,
+                       "\" in a RestoreSpec is no regular "
+                       "expression: ",
+                       error.what()));
+    }
   }
 
-  void AddShape(const std::string& key, const TensorShape& stored,
-                const std::string& wanted) {
-    shapes_.insert(absl::StrCat(Quoted(key), " (", stored.DebugString(),
-                                ", not ", wanted, ")"));
-  }
-
-  std::set<std::string> missing_;
-  std::set<std::string> dtypes_;
-  std::set<std::string> shapes_;
+  std::vector<std::regex> include_;
+  std::vector<std::regex> exclude_;
+  std::vector<std::pair<std::regex, std::string>> rename_;
 };
 
-std::set<std::string> UnusedNames(const Bundle& bundle,
-                                  const std::vector<std::string>& used) {
-  const std::set<std::string> used_names(used.begin(), used.end());
-  std::set<std::string> unused;
-  for (const auto& [name, entry] : bundle.entries()) {
-    if (used_names.count(name) == 0) unused.insert(Quoted(name));
+bool ShapeFits(const RestoredTensor& wanted, const TensorShape& shape) {
+  if (!wanted.reshaped) return wanted.shape.IsCompatibleWith(shape);
+  return !wanted.shape.IsFullyDefined() ||
+         wanted.shape.num_elements() == shape.num_elements();
+}
+
+// Compares what is stored with what is `wanted`, in `item`.
+absl::Status Compare(const RestoredTensor& wanted, const Bundle::Entry& stored,
+                     RestorePlan::Item* item) {
+  bool fits = ShapeFits(wanted, stored.shape);
+  item->wanted = TypeText(wanted.dtype, wanted.shape);
+  if (!wanted.slice.empty()) {
+    TF_ASSIGN_OR_RETURN(const Part part, ParsePart(wanted));
+    fits = part.whole == stored.shape;
+    item->wanted = TypeText(wanted.dtype, part.whole);
   }
-  return unused;
+  item->stored = TypeText(stored.dtype, stored.shape);
+  if (!fits || stored.dtype != wanted.dtype) {
+    item->action = RestorePlan::Action::kMismatched;
+  }
+  return absl::OkStatus();
+}
+
+// All in `plan` that `spec` does not allow.
+absl::Status Judge(const RestorePlan& plan, const RestoreSpec& spec) {
+  std::set<std::string> missing, mismatched, extra;
+  for (const RestorePlan::Item& item : plan.items) {
+    if (item.action == RestorePlan::Action::kMissing) {
+      missing.insert(Quoted(item.name));
+    } else if (item.action == RestorePlan::Action::kMismatched) {
+      mismatched.insert(absl::StrCat(Quoted(item.name), " (", item.stored,
+                                     ", not ", item.wanted, ")"));
+    }
+  }
+  for (const std::string& name : plan.extra) extra.insert(Quoted(name));
+  const bool lacks = !missing.empty() && !spec.allow_missing;
+  const bool differs = !mismatched.empty() && !spec.allow_mismatched;
+  const bool exceeds = !extra.empty() && !spec.allow_extra;
+  if (!lacks && !differs && !exceeds) return absl::OkStatus();
+  std::vector<std::string> parts;
+  if (lacks) {
+    parts.push_back(absl::StrCat("it lacks ", missing.size(), " of ",
+                                 plan.items.size(),
+                                 " names: ", Listed(missing)));
+  }
+  if (differs) {
+    parts.push_back(absl::StrCat("another type or shape have ",
+                                 mismatched.size(), ": ", Listed(mismatched)));
+  }
+  // Beside missing names, as the same may be there under another one.
+  if (!extra.empty() && (lacks || exceeds)) {
+    parts.push_back(absl::StrCat("only the checkpoint has ", extra.size(), ": ",
+                                 Listed(extra)));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the checkpoint \"", plan.prefix,
+      "\" does not fit the graph: ", absl::StrJoin(parts, "; "),
+      "; restore a checkpoint of this model, or say in a RestoreSpec what to "
+      "leave out or how it is called"));
+}
+
+// Gives the names of a checkpoint of tf.train.Checkpoint to what is not found
+// under its own.
+absl::Status FindObjects(Bundle& bundle, RestorePlan* plan) {
+  const auto lost = [&](const RestorePlan::Item& item) {
+    return item.action == RestorePlan::Action::kRestore &&
+           bundle.entries().count(item.stored_name) == 0;
+  };
+  if (std::none_of(plan->items.begin(), plan->items.end(), lost)) {
+    return absl::OkStatus();
+  }
+  TF_ASSIGN_OR_RETURN(const auto objects, ObjectNames(bundle));
+  bool found = false;
+  for (RestorePlan::Item& item : plan->items) {
+    if (!lost(item)) continue;
+    auto it = objects.find(item.stored_name);
+    if (it == objects.end() || bundle.entries().count(it->second) == 0) {
+      continue;
+    }
+    item.stored_name = it->second;
+    found = true;
+  }
+  if (found) {
+    LOG(WARNING) << "The checkpoint \"" << bundle.prefix()
+                 << "\" was written by tf.train.Checkpoint; its tensors are "
+                    "found by the names of the variables they had";
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> MatchTensors(
-    Bundle& bundle, const std::vector<RestoredTensor>& wanted) {
-  const auto has = [&](const std::string& name) {
-    return bundle.entries().count(name) > 0;
-  };
-  std::vector<std::string> names;
-  for (const RestoredTensor& tensor : wanted) names.push_back(tensor.key);
-  if (!std::all_of(names.begin(), names.end(), has)) {
-    TF_ASSIGN_OR_RETURN(const auto objects, ObjectNames(bundle));
-    bool replaced = false;
-    for (std::string& name : names) {
-      auto it = objects.find(name);
-      if (has(name) || it == objects.end() || !has(it->second)) continue;
-      name = it->second;
-      replaced = true;
+absl::StatusOr<RestorePlan> PlanRestore(
+    Bundle& bundle, const std::vector<RestoredTensor>& wanted,
+    const RestoreSpec& spec) {
+  TF_ASSIGN_OR_RETURN(const NameRules rules, NameRules::Create(spec));
+  RestorePlan plan;
+  plan.prefix = bundle.prefix();
+  for (const RestoredTensor& tensor : wanted) {
+    RestorePlan::Item item;
+    item.name = tensor.key;
+    item.stored_name = rules.StoredName(tensor.key);
+    if (!rules.Includes(tensor.key)) {
+      item.action = RestorePlan::Action::kExcluded;
     }
-    if (replaced) {
-      LOG(WARNING) << "The checkpoint \"" << bundle.prefix()
-                   << "\" was written by tf.train.Checkpoint; its tensors are "
-                      "found by the names of the variables they had";
-    }
+    plan.items.push_back(std::move(item));
   }
+  TF_RETURN_IF_ERROR(FindObjects(bundle, &plan));
 
-  Differences differences;
+  std::set<std::string> used;
+  const Bundle::Entries entries = bundle.entries();
   for (size_t i = 0; i < wanted.size(); ++i) {
-    auto it = bundle.entries().find(names[i]);
-    if (it == bundle.entries().end()) {
-      differences.AddMissing(wanted[i].key);
-    } else {
-      TF_RETURN_IF_ERROR(differences.Compare(wanted[i], it->second));
+    RestorePlan::Item& item = plan.items[i];
+    if (item.action == RestorePlan::Action::kExcluded) continue;
+    const auto it = entries.find(item.stored_name);
+    if (it == entries.end()) {
+      item.action = RestorePlan::Action::kMissing;
+      item.wanted = TypeText(wanted[i].dtype, wanted[i].shape);
+      continue;
     }
+    used.insert(item.stored_name);
+    TF_RETURN_IF_ERROR(Compare(wanted[i], it->second, &item));
   }
-  if (differences.empty()) return names;
-  return differences.ToStatus(bundle.prefix(), wanted.size(),
-                              UnusedNames(bundle, names));
+  for (const auto& [name, entry] : entries) {
+    if (used.count(name) == 0) plan.extra.push_back(name);
+  }
+  plan.status = Judge(plan, spec);
+  return plan;
 }
 
 absl::StatusOr<std::vector<tensorflow::Tensor>> ReadTensors(

@@ -13,19 +13,21 @@
 #include "tensorflow/core/framework/tensor.h"
 #include "tftrain/checkpoint/internal/bundle.h"
 #include "tftrain/checkpoint/internal/save_graph.h"
+#include "tftrain/checkpoint/restore_plan.h"
 
 namespace tftrain::internal {
 
-// The names under which `bundle` holds the tensors of `wanted`, one for each:
-// their keys, or, in a checkpoint that tf.train.Checkpoint wrote, what stands
-// there for them (said at WARNING).
+// What restoring `wanted` from `bundle` as `spec` says would do; one item for
+// each of `wanted`. In a checkpoint that tf.train.Checkpoint wrote, what is
+// there for the variables is found as well (said at WARNING).
 //
-// Errors: kInvalidArgument when some are missing or have another type or
-// shape; the message lists them all, up to 20 of a kind.
+// Errors: kInvalidArgument for a pattern that is none; differences are told by
+// the plan, all of them, up to 20 of a kind.
 // Python: the errors of RestoreV2, one at a time, and none for the shape of a
 // resource variable.
-absl::StatusOr<std::vector<std::string>> MatchTensors(
-    Bundle& bundle, const std::vector<RestoredTensor>& wanted);
+absl::StatusOr<RestorePlan> PlanRestore(
+    Bundle& bundle, const std::vector<RestoredTensor>& wanted,
+    const RestoreSpec& spec);
 
 // The values of `wanted`, which lie under `names`.
 // Errors: those of Bundle::Read and Bundle::ReadSlice.

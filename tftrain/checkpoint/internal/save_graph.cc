@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -189,7 +190,6 @@ void FindUser(const Node& node, int port, RestoredTensor* restored) {
         restored->shape = shape;
       }
       restored->variable = VariableOf(user, 0);
-      restored->assign = user.name();
     }
   }
 }
@@ -245,14 +245,37 @@ std::optional<std::vector<RestoredTensor>> FindRestored(const Node* last) {
 }
 
 // The operations that set something, behind the groups that end in `last`.
-void FindRestoreOps(const Node* last, SaveGraph* save_graph) {
+std::vector<const Node*> FindSetters(const Node* last) {
+  std::vector<const Node*> setters;
   VisitUpstream(last, [&](const Node& node) {
     if (node.type_string() == "NoOp") return true;
-    (node.type_string() == kSetsIterator ? save_graph->restore_iterators
-                                         : save_graph->restore_others)
-        .push_back(node.name());
+    setters.push_back(&node);
     return false;
   });
+  return setters;
+}
+
+// Notes in `restored` which of `setters` uses which tensor.
+void NoteSetters(const std::vector<const Node*>& setters,
+                 std::vector<RestoredTensor>* restored) {
+  std::map<std::string, RestoredTensor*> by_tensor;
+  for (RestoredTensor& tensor : *restored) by_tensor[tensor.tensor] = &tensor;
+  for (const Node* setter : setters) {
+    std::set<RestoredTensor*> used;
+    VisitUpstream(setter, [&](const Node& node) {
+      if (node.type_string() == "RestoreV2") return false;
+      for (const Edge* edge : node.in_edges()) {
+        if (edge->IsControlEdge()) continue;
+        auto it =
+            by_tensor.find(TensorRef{edge->src(), edge->src_output()}.name());
+        if (it != by_tensor.end()) used.insert(it->second);
+      }
+      return true;
+    });
+    for (RestoredTensor* tensor : used) {
+      tensor->setters.push_back(setter->name());
+    }
+  }
 }
 
 absl::Status CheckNamed(std::string_view what, const std::string& name) {
@@ -283,7 +306,13 @@ absl::StatusOr<SaveGraph> ReadSaveGraph(const Graph& graph,
   SaveGraph save_graph;
   save_graph.saved = FindSaved(save->node);
   save_graph.restored = FindRestored(*restore);
-  FindRestoreOps(*restore, &save_graph);
+  const std::vector<const Node*> setters = FindSetters(*restore);
+  for (const Node* setter : setters) {
+    (setter->type_string() == kSetsIterator ? save_graph.restore_iterators
+                                            : save_graph.restore_others)
+        .push_back(setter->name());
+  }
+  if (save_graph.restored) NoteSetters(setters, &*save_graph.restored);
   return save_graph;
 }
 

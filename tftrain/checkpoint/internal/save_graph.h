@@ -41,10 +41,11 @@ struct RestoredTensor {
   // Whether it is the position of an iterator, which can be set only after the
   // iterator was initialised.
   bool is_iterator = false;
+  // The operations, of those in SaveGraph, that set something to it.
+  std::vector<std::string> setters;
   // Set when nothing happens to the value but that a resource variable takes
-  // it, by the operation `assign`.
+  // it.
   std::optional<VariableName> variable;
-  std::string assign;
 };
 
 // What the operations that a SaverDef names do. Either list is missing when
