@@ -28,7 +28,9 @@ constexpr int kVariablesToOptimize = 2000;
 bool HasManyVariables(const Graph& graph) {
   int variables = 0;
   for (const tensorflow::Node* node : graph.engine_graph().op_nodes()) {
-    variables += node->IsVariable() ? 1 : 0;
+    if (node->IsVariable() || node->type_string() == "VarHandleOp") {
+      ++variables;
+    }
   }
   return variables > kVariablesToOptimize;
 }

@@ -167,42 +167,50 @@ std::optional<std::vector<SavedTensor>> FindSaved(const Node* last) {
   return saved;
 }
 
-// Notes what gets output `port` of `node`: an iterator, or the shape of the
-// variable.
-void FindUser(const Node& node, int port, RestoredTensor* restored) {
-  for (const Edge* edge : node.out_edges()) {
-    if (edge->src_output() != port) continue;
-    const Node& user = *edge->dst();
-    if (user.IsIdentity()) {
-      FindUser(user, 0, restored);
-    } else if (user.type_string() == kSetsIterator) {
-      restored->is_iterator = true;
-    } else if (user.type_string() == "Reshape" && edge->dst_input() == 0) {
-      restored->reshaped = true;
-      FindUser(user, 0, restored);
-    } else if (IsOneOf(user, {"Assign", "AssignVariableOp"}) &&
-               edge->dst_input() == 1) {
-      const std::optional<TensorRef> holder = OriginOfInput(user, 0);
-      PartialTensorShape shape;
-      if (!holder.has_value()) continue;
-      if (tensorflow::GetNodeAttr(holder->node->attrs(), "shape", &shape)
-              .ok()) {
-        restored->shape = shape;
-      }
-      restored->variable = VariableOf(user, 0);
-    }
+// The operations that use an output, and by which of their inputs; those that
+// hand it on are passed over.
+using Users = std::vector<const Edge*>;
+
+void AddUsers(const Edge& edge, Users* users) {
+  if (!edge.dst()->IsIdentity()) {
+    users->push_back(&edge);
+    return;
+  }
+  for (const Edge* next : edge.dst()->out_edges()) {
+    if (!next->IsControlEdge()) AddUsers(*next, users);
   }
 }
 
-// How many operations use output `port` of `node`, where those that hand it on
-// count as what they hand it to.
-int CountUsers(const Node& node, int port) {
-  int count = 0;
+// By output of `node`.
+std::map<int, Users> UsersOf(const Node& node) {
+  std::map<int, Users> users;
   for (const Edge* edge : node.out_edges()) {
-    if (edge->src_output() != port) continue;
-    count += edge->dst()->IsIdentity() ? CountUsers(*edge->dst(), 0) : 1;
+    if (!edge->IsControlEdge()) AddUsers(*edge, &users[edge->src_output()]);
   }
-  return count;
+  return users;
+}
+
+// Notes what `user` does with the tensor: sets an iterator, or a variable of
+// some shape.
+void NoteUser(const Edge& user, RestoredTensor* restored) {
+  const Node& node = *user.dst();
+  if (node.type_string() == kSetsIterator) {
+    restored->is_iterator = true;
+  } else if (node.type_string() == "Reshape" && user.dst_input() == 0) {
+    restored->reshaped = true;
+    for (const auto& [port, users] : UsersOf(node)) {
+      for (const Edge* next : users) NoteUser(*next, restored);
+    }
+  } else if (IsOneOf(node, {"Assign", "AssignVariableOp"}) &&
+             user.dst_input() == 1) {
+    const std::optional<TensorRef> holder = OriginOfInput(node, 0);
+    PartialTensorShape shape;
+    if (!holder.has_value()) return;
+    if (tensorflow::GetNodeAttr(holder->node->attrs(), "shape", &shape).ok()) {
+      restored->shape = shape;
+    }
+    restored->variable = VariableOf(node, 0);
+  }
 }
 
 // Appends what `restore` reads; false if that cannot be told.
@@ -213,6 +221,7 @@ bool AddRestored(const Node& restore, std::vector<RestoredTensor>* restored) {
       restore.num_outputs() != static_cast<int>(keys->size())) {
     return false;
   }
+  std::map<int, Users> users_of = UsersOf(restore);
   for (size_t i = 0; i < keys->size(); ++i) {
     const TensorRef output{&restore, static_cast<int>(i)};
     RestoredTensor tensor;
@@ -220,10 +229,9 @@ bool AddRestored(const Node& restore, std::vector<RestoredTensor>* restored) {
     tensor.slice = (*slices)[i];
     tensor.tensor = output.name();
     tensor.dtype = output.dtype();
-    FindUser(restore, output.port, &tensor);
-    if (tensor.reshaped || CountUsers(restore, output.port) != 1) {
-      tensor.variable.reset();
-    }
+    const Users& users = users_of[output.port];
+    for (const Edge* user : users) NoteUser(*user, &tensor);
+    if (tensor.reshaped || users.size() != 1) tensor.variable.reset();
     restored->push_back(std::move(tensor));
   }
   return true;
