@@ -18,6 +18,8 @@
 namespace tftrain {
 namespace {
 
+using Kind = CheckpointFile::Kind;
+
 // The files of one checkpoint seen so far.
 struct Found {
   bool has_index = false;
@@ -25,7 +27,6 @@ struct Found {
   std::map<int, std::set<int>> shards;
 
   void Add(const CheckpointFile& file) {
-    using Kind = CheckpointFile::Kind;
     if (file.kind == Kind::kIndex) has_index = true;
     if (file.kind == Kind::kData) shards[file.num_shards].insert(file.shard);
   }
@@ -56,8 +57,9 @@ std::map<std::string, Found> GroupByCheckpoint(
   std::map<std::string, Found> found;
   for (const std::string& name : names) {
     const std::optional<CheckpointFile> file = ParseCheckpointFile(name);
-    if (!file || file->kind == CheckpointFile::Kind::kMeta) continue;
-    found[file->prefix].Add(*file);
+    if (file && (file->kind == Kind::kIndex || file->kind == Kind::kData)) {
+      found[file->prefix].Add(*file);
+    }
   }
   return found;
 }

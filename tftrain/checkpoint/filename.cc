@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::string_view kIndexSuffix = ".index";
 constexpr std::string_view kMetaSuffix = ".meta";
+constexpr std::string_view kNotesSuffix = ".tftrain.json";
 constexpr std::string_view kDataInfix = ".data-";
 constexpr std::string_view kOf = "-of-";
 constexpr std::string_view kAnyShard = "?????";
@@ -126,6 +127,10 @@ std::string MetaFileName(std::string_view prefix, std::string_view suffix) {
   return absl::StrCat(StripShardSuffix(prefix), ".", suffix);
 }
 
+std::string NotesFileName(std::string_view prefix) {
+  return absl::StrCat(prefix, kNotesSuffix);
+}
+
 std::optional<CheckpointFile> ParseCheckpointFile(std::string_view path) {
   using Kind = CheckpointFile::Kind;
   std::string_view prefix = path;
@@ -134,6 +139,8 @@ std::optional<CheckpointFile> ParseCheckpointFile(std::string_view path) {
     file = CheckpointFile{Kind::kIndex, std::string(prefix)};
   } else if (absl::ConsumeSuffix(&prefix, kMetaSuffix)) {
     file = CheckpointFile{Kind::kMeta, std::string(prefix)};
+  } else if (absl::ConsumeSuffix(&prefix, kNotesSuffix)) {
+    file = CheckpointFile{Kind::kNotes, std::string(prefix)};
   } else {
     file = ParseDataFile(path);
   }
@@ -150,18 +157,20 @@ std::vector<std::string> FilesOfCheckpoint(
     std::string_view prefix, const std::vector<std::string>& names) {
   using Kind = CheckpointFile::Kind;
   const std::string meta = MetaFileName(prefix);
-  std::vector<std::string> metas, indexes, data;
+  std::vector<std::string> metas, notes, indexes, data;
   for (const std::string& name : names) {
     if (!absl::StartsWith(name, StripShardSuffix(prefix))) continue;
     const std::optional<CheckpointFile> file = ParseCheckpointFile(name);
     if (!file) continue;
     if (file->kind == Kind::kMeta && name == meta) metas.push_back(name);
     if (file->prefix != prefix) continue;
+    if (file->kind == Kind::kNotes) notes.push_back(name);
     if (file->kind == Kind::kIndex) indexes.push_back(name);
     if (file->kind == Kind::kData) data.push_back(name);
   }
   std::sort(data.begin(), data.end());
   std::vector<std::string> files = std::move(metas);
+  files.insert(files.end(), notes.begin(), notes.end());
   files.insert(files.end(), indexes.begin(), indexes.end());
   files.insert(files.end(), data.begin(), data.end());
   return files;

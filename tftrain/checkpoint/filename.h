@@ -8,6 +8,7 @@
 //   P.data-00000-of-00002   the values, one file per shard
 //   P.data-00001-of-00002
 //   P.meta                  the graph (a MetaGraphDef)
+//   P.tftrain.json          what is known about it, such as its metrics
 //
 // where P is a path such as `run/model.ckpt-500`: folder, base name, step. No
 // function here, nor any caller, expands `*`, `?` or `[`: a name is a name.
@@ -60,9 +61,12 @@ std::string DataFileName(std::string_view prefix, int shard, int num_shards);
 std::string MetaFileName(std::string_view prefix,
                          std::string_view suffix = "meta");
 
+// `P.tftrain.json`.
+std::string NotesFileName(std::string_view prefix);
+
 // What a file name says about the file.
 struct CheckpointFile {
-  enum class Kind { kIndex, kData, kMeta };
+  enum class Kind { kIndex, kData, kMeta, kNotes };
 
   Kind kind;
   // The name or path given, without the ending.
@@ -76,14 +80,14 @@ struct CheckpointFile {
 // functions above. Nothing for any other name, and for a bare prefix.
 std::optional<CheckpointFile> ParseCheckpointFile(std::string_view path);
 
-// The prefix that the user of `path` means: `path` without `.index`, `.meta`
-// or `.data-SSSSS-of-NNNNN`, or `path` itself.
+// The prefix that the user of `path` means: `path` without `.index`, `.meta`,
+// `.data-SSSSS-of-NNNNN` or `.tftrain.json`, or `path` itself.
 std::string PrefixOfPath(std::string_view path);
 
 // The entries of `names` that belong to the checkpoint `prefix` (a name
 // without a folder, as in a listing), in the order in which they may be
-// deleted: the meta file, the index, the data files. Only names that a saver
-// could have written; never a pattern.
+// deleted: the meta file, the notes, the index, the data files. Only names that
+// a saver could have written; never a pattern.
 std::vector<std::string> FilesOfCheckpoint(
     std::string_view prefix, const std::vector<std::string>& names);
 

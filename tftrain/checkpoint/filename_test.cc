@@ -77,6 +77,10 @@ TEST(FilenameTest, EachFileNameIsReadBack) {
   EXPECT_EQ(data->shard, 7);
   EXPECT_EQ(data->num_shards, 100000);
   EXPECT_EQ(meta->kind, Kind::kMeta);
+  const auto notes = ParseCheckpointFile(NotesFileName("run/m-5"));
+  ASSERT_TRUE(notes.has_value());
+  EXPECT_EQ(notes->kind, Kind::kNotes);
+  EXPECT_EQ(notes->prefix, "run/m-5");
   EXPECT_EQ(meta->prefix, "d/m-3");
 }
 

@@ -39,6 +39,14 @@ struct RestoreSpec {
   bool allow_extra = true;
 };
 
+// Where a model that was never trained takes some of its values from.
+// Python: tf.train.init_from_checkpoint, tf.estimator.WarmStartSettings.
+struct WarmStart {
+  // A checkpoint, as Saver::Restore takes it.
+  std::string path;
+  RestoreSpec spec;
+};
+
 // What restoring would do.
 //
 // Thread-compatible: const calls may run together.

@@ -19,10 +19,12 @@
 #include "tftrain/base/file.h"
 #include "tftrain/base/thread.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
+#include "tftrain/checkpoint/checkpoint_pin.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/build_save_graph.h"
 #include "tftrain/checkpoint/internal/bundle.h"
+#include "tftrain/checkpoint/internal/checkpoint_notes.h"
 #include "tftrain/checkpoint/internal/checkpoint_writer.h"
 #include "tftrain/checkpoint/internal/restore_match.h"
 #include "tftrain/checkpoint/internal/retention.h"
@@ -45,7 +47,7 @@ absl::Status WithoutEndOfInput(const absl::Status& status,
                                     : status;
 }
 
-absl::Status CheckPolicy(int max_to_keep, double keep_hours) {
+absl::Status CheckClassic(int max_to_keep, double keep_hours) {
   if (max_to_keep < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_to_keep is \"", max_to_keep, "\", give 0 or more"));
@@ -66,6 +68,58 @@ absl::Status RunOps(Session& session, const std::vector<std::string>& ops,
   return session.Run(List(std::move(targets)), feeds).status();
 }
 
+absl::Status CheckOptions(const Saver::Options& options) {
+  const Saver::Options defaults;
+  if (!options.retention.empty() &&
+      (options.max_to_keep != defaults.max_to_keep ||
+       options.keep_checkpoint_every_n_hours !=
+           defaults.keep_checkpoint_every_n_hours)) {
+    return absl::InvalidArgumentError(
+        "retention is given beside max_to_keep or "
+        "keep_checkpoint_every_n_hours, say all of it as retention policies");
+  }
+  TF_RETURN_IF_ERROR(CheckRetention(options.retention));
+  return CheckClassic(options.max_to_keep,
+                      options.keep_checkpoint_every_n_hours);
+}
+
+std::vector<RetentionPolicy> PoliciesOf(const Saver::Options& options) {
+  if (!options.retention.empty()) return options.retention;
+  return ClassicRetention(options.max_to_keep,
+                          options.keep_checkpoint_every_n_hours);
+}
+
+// A checkpoint, and the pin on it; there is none on TensorFlow's first format.
+struct PinnedCheckpoint {
+  std::string prefix;
+  std::optional<CheckpointPin> pin;
+};
+
+// The checkpoint that is meant by `path`. Where that is a folder whose newest
+// one is deleted just now, there is a newer one.
+absl::StatusOr<PinnedCheckpoint> FindAndPin(const std::string& path) {
+  constexpr int kMaxAttempts = 10;
+  absl::Status gone;
+  for (int i = 0; i < kMaxAttempts; ++i) {
+    const absl::StatusOr<std::string> prefix = ResolveCheckpoint(path);
+    if (absl::IsNotFound(prefix.status())) {
+      return absl::InvalidArgumentError(prefix.status().message());
+    }
+    TF_RETURN_IF_ERROR(prefix.status());
+    absl::StatusOr<CheckpointPin> pin = CheckpointPin::Take(*prefix);
+    if (pin.ok()) return PinnedCheckpoint{*prefix, *std::move(pin)};
+    TF_ASSIGN_OR_RETURN(const bool has_index,
+                        FileExists(IndexFileName(*prefix)));
+    if (!has_index && CheckpointExists(*prefix)) {
+      return PinnedCheckpoint{*prefix, std::nullopt};
+    }
+    if (!absl::IsNotFound(pin.status())) return pin.status();
+    gone = pin.status();
+    if (*prefix == PrefixOfPath(path)) break;
+  }
+  return gone;
+}
+
 void WarnOfRunningSteps(const StepHold& hold) {
   if (hold.complete()) return;
   LOG(WARNING) << "A checkpoint is saved or restored while another thread's "
@@ -78,9 +132,7 @@ class Saver::Impl {
  public:
   explicit Impl(Options options)
       : options_(std::move(options)),
-        retention_(options_.max_to_keep,
-                   absl::Hours(options_.keep_checkpoint_every_n_hours),
-                   options_.clock->Now()) {}
+        retention_(PoliciesOf(options_), options_.clock->Now()) {}
 
   ~Impl() {
     if (saving() && running_->given_up) return;
@@ -98,8 +150,7 @@ class Saver::Impl {
 
   absl::Status Build(Graph& graph) {
     if (built_) return absl::OkStatus();
-    TF_RETURN_IF_ERROR(CheckPolicy(options_.max_to_keep,
-                                   options_.keep_checkpoint_every_n_hours));
+    TF_RETURN_IF_ERROR(CheckOptions(options_));
     TF_ASSIGN_OR_RETURN(
         std::optional<SaverDef> def,
         internal::BuildSaveGraph(graph, options_.var_list, options_.reshape));
@@ -110,7 +161,8 @@ class Saver::Impl {
     }
     if (def) TF_RETURN_IF_ERROR(Adopt(graph, *def));
     def_.set_version(SaverDef::V2);
-    def_.set_max_to_keep(options_.max_to_keep);
+    // Of policies it knows none: a saver that is made of it keeps all.
+    def_.set_max_to_keep(options_.retention.empty() ? options_.max_to_keep : 0);
     def_.set_keep_checkpoint_every_n_hours(
         static_cast<float>(options_.keep_checkpoint_every_n_hours));
     built_ = true;
@@ -120,7 +172,7 @@ class Saver::Impl {
   // Takes the operations of `def` for its own.
   absl::Status Adopt(const Graph& graph, const SaverDef& def) {
     TF_RETURN_IF_ERROR(
-        CheckPolicy(def.max_to_keep(), def.keep_checkpoint_every_n_hours()));
+        CheckClassic(def.max_to_keep(), def.keep_checkpoint_every_n_hours()));
     TF_ASSIGN_OR_RETURN(save_graph_, internal::ReadSaveGraph(graph, def));
     if (save_graph_->saved.has_value()) {
       snapshotter_ =
@@ -164,6 +216,7 @@ class Saver::Impl {
   struct RunningSave {
     internal::CheckpointJob job;
     absl::Status status;
+    std::vector<KeptCheckpoint> undeleted;
     std::shared_ptr<Thread> thread;
     // Whether somebody waited as long as they would.
     bool given_up = false;
@@ -180,9 +233,10 @@ class Saver::Impl {
                                                   const SaveOptions& options);
   absl::StatusOr<WriteValues> Snapshot(Session& session, SnapshotMode mode);
   absl::Status RunSave(Session& session, const std::string& prefix);
+  void NoteSaved(const internal::CheckpointJob& job,
+                 std::vector<KeptCheckpoint> undeleted);
   absl::Status RunRestore(Session& session, const std::string& prefix,
                           RestorePart part);
-  absl::StatusOr<std::string> FindCheckpoint(const std::string& path) const;
   absl::Status RestorePrefix(Session& session, const std::string& prefix,
                              RestorePart part, const RestoreSpec* spec);
   absl::Status SetValues(Session& session,
@@ -202,7 +256,7 @@ class Saver::Impl {
   // The checkpoint that was restored last, and the session.
   std::string restored_from_;
   std::weak_ptr<const void> restored_;
-  // Where leftovers were looked for.
+  // Where a save has succeeded.
   std::set<std::string> folders_;
 };
 
@@ -265,16 +319,17 @@ absl::StatusOr<Saver::Impl::WriteValues> Saver::Impl::Snapshot(
   // Shared, as a function must be copyable; in the order in which they are
   // written, each is let go as soon as it is.
   auto values = std::make_shared<std::vector<Tensor>>(*std::move(taken));
-  return WriteValues(
-      [values, snapshotter = snapshotter_](const std::string& prefix) {
-        return internal::WriteBundle(prefix, [&](auto receive) -> absl::Status {
+  return WriteValues([values, snapshotter = snapshotter_,
+                      mode = options_.file_mode](const std::string& prefix) {
+    return internal::WriteBundle(
+        prefix, mode, [&](auto receive) -> absl::Status {
           for (size_t i = 0; i < values->size(); ++i) {
             const Tensor value = std::exchange((*values)[i], Tensor());
             TF_RETURN_IF_ERROR(receive(snapshotter->saved()[i], value));
           }
           return absl::OkStatus();
         });
-      });
+  });
 }
 
 // All that is to be done, but for the values.
@@ -286,8 +341,15 @@ absl::StatusOr<internal::CheckpointJob> Saver::Impl::MakeJob(
   if (options.write_meta_graph) job.graph = session.graph();
   job.saver_def = def_;
   job.latest_filename = options.latest_filename;
-  if (options.write_state) job.change = retention_.Plan(job.prefix, now);
-  if (folders_.insert(DirName(job.prefix)).second) job.clean_up_as_of = now;
+  job.metrics = options.metrics;
+  job.file_mode = options_.file_mode;
+  if (options.write_state) {
+    job.change =
+        retention_.Plan(job.prefix, now, [&](const std::string& prefix) {
+          return prefix == job.prefix ? options.metrics : Metrics(prefix);
+        });
+  }
+  if (folders_.count(DirName(job.prefix)) == 0) job.first_as_of = now;
   return job;
 }
 
@@ -309,15 +371,16 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
     job.write_values = [&](const std::string& prefix) {
       const StepHold hold(session);
       WarnOfRunningSteps(hold);
-      return internal::WriteBundle(prefix, [&](auto receive) {
-        return snapshotter_->Stream(session, receive);
-      });
+      return internal::WriteBundle(
+          prefix, options_.file_mode,
+          [&](auto receive) { return snapshotter_->Stream(session, receive); });
     };
   } else {
     TF_ASSIGN_OR_RETURN(job.write_values, Snapshot(session, options.snapshot));
   }
-  TF_RETURN_IF_ERROR(internal::WriteCheckpoint(job));
-  if (job.change.has_value()) retention_.Apply(*job.change);
+  TF_ASSIGN_OR_RETURN(std::vector<KeptCheckpoint> undeleted,
+                      internal::WriteCheckpoint(job));
+  NoteSaved(job, std::move(undeleted));
   return job.prefix;
 }
 
@@ -338,14 +401,25 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
                       Snapshot(session, options.snapshot));
   const std::string prefix = running->job.prefix;
   TF_ASSIGN_OR_RETURN(running->thread, Thread::Start("checkpoint", [running] {
-                        running->status = CallCatching([&] {
-                          return internal::WriteCheckpoint(running->job);
+                        running->status = CallCatching([&]() -> absl::Status {
+                          TF_ASSIGN_OR_RETURN(
+                              running->undeleted,
+                              internal::WriteCheckpoint(running->job));
+                          return absl::OkStatus();
                         });
                         // The values, if it failed before they were written.
                         running->job.write_values = nullptr;
                       }));
   running_ = std::move(running);
   return prefix;
+}
+
+void Saver::Impl::NoteSaved(const internal::CheckpointJob& job,
+                            std::vector<KeptCheckpoint> undeleted) {
+  folders_.insert(DirName(job.prefix));
+  if (job.change.has_value()) {
+    retention_.Apply(*job.change, std::move(undeleted));
+  }
 }
 
 absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
@@ -361,20 +435,8 @@ absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
                      "; wait longer, or find out why the disk is slow"));
   }
   const std::shared_ptr<RunningSave> ended = std::exchange(running_, nullptr);
-  if (ended->status.ok() && ended->job.change.has_value()) {
-    retention_.Apply(*ended->job.change);
-  }
+  if (ended->status.ok()) NoteSaved(ended->job, std::move(ended->undeleted));
   return ended->status;
-}
-
-// The prefix of the checkpoint at `path`.
-absl::StatusOr<std::string> Saver::Impl::FindCheckpoint(
-    const std::string& path) const {
-  absl::StatusOr<std::string> prefix = ResolveCheckpoint(path);
-  if (absl::IsNotFound(prefix.status())) {
-    return absl::InvalidArgumentError(prefix.status().message());
-  }
-  return prefix;
 }
 
 absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
@@ -384,7 +446,8 @@ absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
   if (empty() || (part == RestorePart::kIterators && !restores_iterators())) {
     return absl::OkStatus();
   }
-  TF_ASSIGN_OR_RETURN(const std::string prefix, FindCheckpoint(path));
+  TF_ASSIGN_OR_RETURN(const PinnedCheckpoint pinned, FindAndPin(path));
+  const std::string& prefix = pinned.prefix;
   LOG(INFO) << "Restoring from \"" << prefix << "\"";
   TF_RETURN_IF_ERROR(RestorePrefix(session, prefix, part, spec));
   // With a spec, something else may have come of it than the checkpoint.
@@ -456,9 +519,9 @@ absl::StatusOr<RestorePlan> Saver::Impl::PlanRestore(
         "the saver has nothing to restore, or the graph's restore operations "
         "are not those that TensorFlow makes");
   }
-  TF_ASSIGN_OR_RETURN(const std::string prefix, FindCheckpoint(path));
+  TF_ASSIGN_OR_RETURN(const PinnedCheckpoint pinned, FindAndPin(path));
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<internal::Bundle> bundle,
-                      internal::Bundle::Open(prefix));
+                      internal::Bundle::Open(pinned.prefix));
   return internal::PlanRestore(*bundle, *save_graph_->restored, spec);
 }
 
@@ -579,6 +642,15 @@ absl::StatusOr<std::string> Saver::SaveAsync(Session& session,
   return impl_->SaveAsync(session, path, options);
 }
 
+absl::Status Saver::SetMetric(const std::string& prefix,
+                              const std::string& name, double value) {
+  return internal::SetMetric(prefix, name, value);
+}
+
+std::map<std::string, double> Saver::Metrics(const std::string& prefix) {
+  return internal::ReadNotes(prefix).metrics;
+}
+
 bool Saver::saving() const { return impl_->saving(); }
 
 absl::Status Saver::WaitForSave(absl::Duration patience) {
@@ -624,7 +696,9 @@ void Saver::RecoverLastCheckpoints(const std::vector<std::string>& prefixes) {
   for (const std::string& prefix : prefixes) {
     absl::StatusOr<FileInfo> info = GetFileInfo(IndexFileName(prefix));
     if (!info.ok() && CheckpointExists(prefix)) info = GetFileInfo(prefix);
-    if (info.ok()) found.push_back({prefix, info->modified});
+    if (info.ok() && !internal::ReadNotes(prefix).kept) {
+      found.push_back({prefix, info->modified});
+    }
   }
   SetLastCheckpointsWithTime(std::move(found));
 }

@@ -6,6 +6,8 @@
 #ifndef TFTRAIN_CHECKPOINT_SAVER_H_
 #define TFTRAIN_CHECKPOINT_SAVER_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -19,6 +21,7 @@
 #include "tensorflow/core/protobuf/saver.pb.h"
 #include "tftrain/base/clock.h"
 #include "tftrain/checkpoint/restore_plan.h"
+#include "tftrain/checkpoint/retention.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/session/session.h"
 
@@ -105,6 +108,13 @@ class Saver {
     // Beside those, one in this many hours is kept for good; 0 keeps none.
     // Python: several in a row after a longer pause; 0 keeps all.
     double keep_checkpoint_every_n_hours = 10000;
+    // In the place of those two, which must be left alone then: whatever one of
+    // these policies keeps is kept, and the newest in any case.
+    std::vector<RetentionPolicy> retention;
+    // Permissions of all the files of a checkpoint and of the state file; the
+    // process's umask is taken off them. A checkpoint holds what the model
+    // learned: 0600 keeps that to yourself.
+    mode_t file_mode = 0666;
     // Whether a graph without variables is no error; nothing is written then.
     bool allow_empty = false;
     // Writes step numbers with eight digits, so that names sort by step.
@@ -124,6 +134,9 @@ class Saver {
     bool write_state = true;
     // What becomes of the values while they are written.
     SnapshotMode snapshot = SnapshotMode::kShare;
+    // What is known of the model at this moment, for KeepBest: kept beside the
+    // checkpoint as "P.tftrain.json". One that is not finite is left out.
+    std::map<std::string, double> metrics;
   };
 
   // A checkpoint this saver knows, and when it was written.
@@ -161,8 +174,9 @@ class Saver {
   // Adds the save and restore operations to `graph`, once.
   // Errors: kInvalidArgument when there is nothing to save (unless
   // allow_empty), a variable is not in the graph or would be saved under two
-  // names, two would be saved under one, or a number in the options is
-  // negative; kFailedPrecondition when the graph is frozen.
+  // names, two would be saved under one, a number in the options is negative,
+  // or the retention is not in order (CheckRetention) or not alone;
+  // kFailedPrecondition when the graph is frozen.
   absl::Status Build(Graph& graph);
   bool built() const;
   // Whether there is nothing to save, so that Save and Restore do nothing.
@@ -173,14 +187,15 @@ class Saver {
   // first save into a folder also removes there what savers left that were
   // killed.
   //
-  // Errors: kFailedPrecondition before Build(), or when a variable has no value
-  // yet (its name is told); kInvalidArgument for a latest_filename with a
-  // folder in it, and for a `path` without a name or with that of the state
-  // file; kResourceExhausted when the disk is full; other file errors; those
-  // of the graph's operations. On error nothing new is left behind, and older
-  // checkpoints and the state file are as before; only where the checkpoint
-  // had replaced one of the same name already, the new one stays. Trouble with
-  // deleting old checkpoints is logged, and no error.
+  // Errors: kFailedPrecondition before Build(), when a variable has no value
+  // yet (its name is told), or when another process saves into the folder;
+  // kInvalidArgument for a latest_filename with a folder in it, and for a
+  // `path` without a name or with that of the state file; kResourceExhausted
+  // when the disk is full; other file errors; those of the graph's operations.
+  // On error nothing new is left behind, and older checkpoints and the state
+  // file are as before; only where the checkpoint had replaced one of the same
+  // name already, the new one stays. Trouble with deleting old checkpoints is
+  // logged, and no error.
   // Python: Saver.save, which does not make the folder.
   absl::StatusOr<std::string> Save(Session& session, const std::string& path,
                                    const SaveOptions& options);
@@ -206,13 +221,26 @@ class Saver {
   // `patience`; it goes on then.
   absl::Status WaitForSave(absl::Duration patience = absl::InfiniteDuration());
 
+  // Notes what became known of the checkpoint `prefix` later, such as by an
+  // evaluation, for the KeepBest of the next save, in whatever process that is.
+  // One that is not finite takes the metric away. From any thread and process,
+  // but not from two at a time for one checkpoint.
+  // Errors: kNotFound when there is no such checkpoint (any more);
+  // kInvalidArgument for an empty name, and for more than 64 KiB of metrics;
+  // file errors.
+  static absl::Status SetMetric(const std::string& prefix,
+                                const std::string& name, double value);
+  // What is known of the checkpoint `prefix`; from any thread and process.
+  static std::map<std::string, double> Metrics(const std::string& prefix);
+
   // How each value of a checkpoint of `session` would be read, by its name in
   // the checkpoint; empty when the graph's operations must save.
   std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
 
   // Sets the variables of `session` to those in the checkpoint at `path`: a
   // prefix, one of its files, or a folder (its newest checkpoint). All are
-  // restored or none. Variables need no value before; iterators must have run
+  // restored or none, and the checkpoint is not deleted meanwhile
+  // (CheckpointPin). Variables need no value before; iterators must have run
   // their initializer, so restore them in a second call where there are some.
   // Reads checkpoints of tf.train.Checkpoint and of TensorFlow's first format
   // as well; the latter is left to the graph's operations, like everything on a
@@ -221,8 +249,8 @@ class Saver {
   // Errors: kInvalidArgument when there is no checkpoint at `path`, or when it
   // belongs to another model (every missing name and every other dtype or shape
   // is listed), or lacks a part of a variable; kDataLoss when it is damaged or
-  // lacks a file; kFailedPrecondition before Build(); those of the graph's
-  // operations.
+  // lacks a file; kNotFound when it is deleted at this moment;
+  // kFailedPrecondition before Build(); those of the graph's operations.
   // Python: Saver.restore, which lets a resource variable take another shape.
   absl::Status Restore(Session& session, const std::string& path,
                        RestorePart part = RestorePart::kAll);
@@ -253,7 +281,7 @@ class Saver {
 
   // Takes over the checkpoints of an earlier run, oldest first, so that they
   // are deleted in their turn, when they lie where checkpoints are saved; those
-  // without files are left out.
+  // without files, and those that are kept for good, are left out.
   void RecoverLastCheckpoints(const std::vector<std::string>& prefixes);
   // The same with times that are known, whether there are files or not.
   void SetLastCheckpointsWithTime(std::vector<Checkpoint> checkpoints);

@@ -15,6 +15,7 @@
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/filename.h"
+#include "tftrain/checkpoint/internal/folder_lock.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/summary/event_file_writer_cache.h"
 
@@ -100,6 +101,7 @@ absl::Status CheckpointSaverHook::AfterCreateSession(Session& session,
                                                      Coordinator&) {
   TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
   TF_RETURN_IF_ERROR(FindSaver(step));
+  TF_RETURN_IF_ERROR(LockFolder());
   TF_RETURN_IF_ERROR(WriteGraph(*session.graph()));
   if (IsSaved(session, step)) {
     last_saved_step_ = step;
@@ -107,6 +109,16 @@ absl::Status CheckpointSaverHook::AfterCreateSession(Session& session,
     TF_RETURN_IF_ERROR(Save(session, step));
   }
   timer_->UpdateLastTriggeredStep(step);
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointSaverHook::LockFolder() {
+  const std::string folder = DirName(save_path_);
+  TF_RETURN_IF_ERROR(CreateFolders(folder));
+  TF_ASSIGN_OR_RETURN(
+      folder_lock_,
+      internal::FolderLock::Take(folder, internal::FolderLock::Use::kSession,
+                                 saver_.get()));
   return absl::OkStatus();
 }
 
@@ -309,6 +321,7 @@ absl::Status CheckpointSaverHook::End(Session& session) {
   // A failure of the event file is told by its writer and spoils no training.
   writer_->Flush().IgnoreError();
   writer_.reset();
+  folder_lock_.reset();
   return result.status();
 }
 
@@ -319,6 +332,7 @@ void CheckpointSaverHook::OnAbort(const absl::Status& status) {
   }
   AbortListeners(status);
   writer_.reset();
+  folder_lock_.reset();
 }
 
 std::shared_ptr<CheckpointSaverHook> SaveCheckpoints(std::string checkpoint_dir,

@@ -25,6 +25,10 @@
 
 namespace tftrain {
 
+namespace internal {
+class FolderLock;
+}
+
 // Saves the model into a folder: when the session is created, then once every
 // so many steps or seconds, and at the end. The end is saved always, each step
 // once: not again when it was just saved, nor at the start when the session was
@@ -106,8 +110,10 @@ class CheckpointSaverHook : public SessionRunHook {
   // and of the listeners.
   absl::Status Begin(BeginContext& context) override;
 
+  // From here to its end the session has the folder for itself.
   // Errors: kFailedPrecondition if there is no saver, or one that has nothing
-  // to save; those of writing and of the listeners.
+  // to save, and if another process, or another hook with another saver, saves
+  // into the folder; those of writing and of the listeners.
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
   absl::Status AfterRun(SessionRunContext& context,
@@ -120,6 +126,7 @@ class CheckpointSaverHook : public SessionRunHook {
   absl::Status BeginListeners(BeginContext& context);
   void AbortListeners(const absl::Status& status);
 
+  absl::Status LockFolder();
   // Finds `saver_`, once; the session is at `step`.
   absl::Status FindSaver(int64_t step);
   // Lets a saver that knows no checkpoint delete, in their turn, the
@@ -151,6 +158,8 @@ class CheckpointSaverHook : public SessionRunHook {
   std::shared_ptr<Scaffold> scaffold_;  // where the saver is, unless given
   std::shared_ptr<Saver> saver_;
   std::shared_ptr<EventFileWriter> writer_;
+  // Held while there is a session.
+  std::shared_ptr<internal::FolderLock> folder_lock_;
   // The listeners that have begun and were told neither of an end nor of an
   // abort: the first so many.
   size_t listeners_begun_ = 0;

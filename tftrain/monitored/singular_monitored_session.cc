@@ -134,8 +134,10 @@ absl::Status SingularMonitoredSession::OpenSession() {
   options.checkpoint_dir = options_.checkpoint_dir;
   options.checkpoint_filename_with_path =
       options_.checkpoint_filename_with_path;
+  options.fall_back = options_.fall_back;
   ChiefSessionCreator creator(graph_, std::move(options));
   TF_ASSIGN_OR_RETURN(session_, creator.CreateSession());
+  summary_.restore = creator.restore_report();
   TF_RETURN_IF_ERROR(TakeDeclaredRequests());
   hooked_ = std::make_unique<internal::HookedSession>(session_.get(), &hooks_,
                                                       options_.measure_hooks);

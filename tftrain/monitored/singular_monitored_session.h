@@ -31,6 +31,7 @@
 #include "tftrain/session/runnable.h"
 #include "tftrain/session/session.h"
 #include "tftrain/setup/scaffold.h"
+#include "tftrain/setup/session_manager.h"
 
 namespace tftrain {
 
@@ -57,6 +58,9 @@ struct Summary {
   std::string detail;
   // The global step at the end; nothing when the graph has none.
   std::optional<int64_t> last_step;
+  // What the session was restored from, and what had to be passed over; known
+  // from the start.
+  RestoreReport restore;
   // The newest checkpoint the scaffold's saver knows, "" when there is none.
   std::string checkpoint;
 };
@@ -92,6 +96,9 @@ class SingularMonitoredSession : public Runnable {
     tensorflow::ConfigProto config;
     // A folder: its newest intact checkpoint is restored when it has one.
     std::string checkpoint_dir;
+    // Whether an older checkpoint of the folder may take the place of one that
+    // is damaged; without it that is an error.
+    bool fall_back = true;
     // How long Close() waits for threads, in seconds.
     double stop_grace_period_secs = 120;
     // One checkpoint, which must exist.

@@ -142,6 +142,7 @@ Scaffold::Scaffold(Options options) : pieces_(std::move(options)) {
     if (!mine.has_value()) mine = theirs;
   };
   take(pieces_.init_op, other.init_op);
+  take(pieces_.warm_start, other.warm_start);
   take(pieces_.ready_op, other.ready_op);
   take(pieces_.ready_for_local_init_op, other.ready_for_local_init_op);
   take(pieces_.local_init_op, other.local_init_op);

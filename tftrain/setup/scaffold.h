@@ -43,6 +43,9 @@ class Scaffold {
     std::optional<std::string> init_op;
     Feeds init_feed_dict;
     InitFn init_fn;
+    // Values of another model, taken after init_op and before init_fn. Not when
+    // a checkpoint of this model is restored.
+    std::optional<WarmStart> warm_start;
     // String tensors that name what has no value yet; empty when ready.
     std::optional<std::string> ready_op;
     std::optional<std::string> ready_for_local_init_op;
@@ -94,6 +97,9 @@ class Scaffold {
   const Feeds& init_feed_dict() const { return pieces_.init_feed_dict; }
   // Runs the given function on `session`; OK when there is none.
   absl::Status RunInitFn(Session& session);
+  const std::optional<WarmStart>& warm_start() const {
+    return pieces_.warm_start;
+  }
   bool has_init_fn() const { return pieces_.init_fn != nullptr; }
   const std::optional<std::string>& ready_op() const {
     return pieces_.ready_op;

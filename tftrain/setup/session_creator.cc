@@ -43,6 +43,7 @@ absl::StatusOr<std::shared_ptr<Session>> ChiefSessionCreator::CreateSession() {
   SessionManager::PrepareOptions prepare;
   prepare.init_op = scaffold.init_op();
   prepare.init_feed_dict = scaffold.init_feed_dict();
+  prepare.warm_start = scaffold.warm_start();
   if (scaffold.has_init_fn()) {
     prepare.init_fn = [&scaffold](Session& session) {
       return scaffold.RunInitFn(session);
@@ -52,6 +53,7 @@ absl::StatusOr<std::shared_ptr<Session>> ChiefSessionCreator::CreateSession() {
   prepare.checkpoint_dir = options_.checkpoint_dir;
   prepare.checkpoint_filename_with_path =
       options_.checkpoint_filename_with_path;
+  prepare.fall_back = options_.fall_back;
   return manager_->PrepareSession(prepare);
 }
 

@@ -46,6 +46,8 @@ class ChiefSessionCreator : public SessionCreator {
     // Restored from when it has a checkpoint, or the one checkpoint to restore.
     std::string checkpoint_dir;
     std::string checkpoint_filename_with_path;
+    // Whether an older checkpoint may take the place of one that is damaged.
+    bool fall_back = true;
   };
 
   ChiefSessionCreator(GraphPtr graph, Options options);
@@ -57,6 +59,11 @@ class ChiefSessionCreator : public SessionCreator {
 
   const std::shared_ptr<Scaffold>& scaffold() const {
     return options_.scaffold;
+  }
+
+  // How the last session was restored.
+  RestoreReport restore_report() const {
+    return manager_ != nullptr ? manager_->restore_report() : RestoreReport();
   }
 
  private:

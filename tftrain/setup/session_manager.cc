@@ -15,9 +15,11 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
+#include "tftrain/base/file.h"
 #include "tftrain/base/mutex.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/checkpoint/filename.h"
 #include "tftrain/graph/collection_keys.h"
 
 namespace tftrain {
@@ -27,26 +29,21 @@ namespace {
 // word; readiness is judged by it, as in Python.
 constexpr std::string_view kRuntimesWord = "uninitialized";
 
-// The checkpoints of `folder` to try, best first: the one the state file calls
-// the latest, then the rest, newest first.
-absl::StatusOr<std::vector<std::string>> Candidates(const std::string& folder) {
-  TF_ASSIGN_OR_RETURN(std::vector<ListedCheckpoint> listed,
-                      ListCheckpoints(folder));
-  std::stable_sort(listed.begin(), listed.end(),
-                   [](const ListedCheckpoint& a, const ListedCheckpoint& b) {
-                     return std::make_pair(a.step.value_or(-1), a.modified) >
-                            std::make_pair(b.step.value_or(-1), b.modified);
-                   });
-  std::vector<std::string> candidates;
-  TF_ASSIGN_OR_RETURN(std::optional<std::string> latest,
-                      LatestCheckpoint(folder));
-  if (latest.has_value()) candidates.push_back(*latest);
-  for (const ListedCheckpoint& checkpoint : listed) {
-    if (!checkpoint.has_index) continue;
-    if (latest.has_value() && checkpoint.prefix == *latest) continue;
-    candidates.push_back(checkpoint.prefix);
-  }
-  return candidates;
+// The newest checkpoint according to the state file of `folder`; nothing
+// without such a file.
+// Errors: kDataLoss when the file cannot be used; kInvalidArgument when it
+// names no newest checkpoint.
+absl::StatusOr<std::optional<std::string>> NamedByState(
+    const std::string& folder) {
+  TF_ASSIGN_OR_RETURN(const std::optional<CheckpointState> state,
+                      GetCheckpointState(folder));
+  if (state.has_value()) return state->model_checkpoint_path;
+  const std::string path = JoinPath(folder, kCheckpointStateName);
+  TF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
+  if (!exists) return std::nullopt;
+  return absl::DataLossError(
+      absl::StrCat("the checkpoint state \"", path,
+                   "\" cannot be used, put it right or remove it"));
 }
 
 absl::Status CheckRecoverOptions(
@@ -165,6 +162,14 @@ absl::Status SessionManager::Prepare(Session& session,
       TF_RETURN_IF_ERROR(
           session.Run(Target(*options.init_op), options.init_feed_dict));
     }
+    if (options.warm_start.has_value()) {
+      if (options.saver == nullptr) {
+        return absl::InvalidArgumentError(
+            "a warm_start was given without a saver to restore it; give both");
+      }
+      TF_RETURN_IF_ERROR(options.saver->Restore(
+          session, options.warm_start->path, options.warm_start->spec));
+    }
     if (options.init_fn != nullptr) {
       TF_RETURN_IF_ERROR(options.init_fn(session));
     }
@@ -206,6 +211,7 @@ absl::StatusOr<std::string> SessionManager::Recover(
 
 absl::StatusOr<std::optional<std::string>> SessionManager::Restore(
     Session& session, const RecoverOptions& options) {
+  report_ = RestoreReport();
   const std::string& path = options.checkpoint_filename_with_path;
   if (options.saver == nullptr || options.saver->empty() ||
       (options.checkpoint_dir.empty() && path.empty())) {
@@ -220,37 +226,97 @@ absl::StatusOr<std::optional<std::string>> SessionManager::Restore(
        graph_->GetCollection(collection_keys::kSavedModelInitializers)) {
     TF_RETURN_IF_ERROR(session.Run(Target(op)));
   }
-  if (path.empty()) return RestoreFirstIntact(session, options, candidates);
-  TF_RETURN_IF_ERROR(
-      options.saver->Restore(session, path, RestorePart::kAllButIterators));
-  return path;
+  if (path.empty()) {
+    TF_ASSIGN_OR_RETURN(report_.restored,
+                        RestoreFirstIntact(session, options, candidates));
+  } else {
+    TF_RETURN_IF_ERROR(
+        options.saver->Restore(session, path, RestorePart::kAllButIterators));
+    report_.restored = path;
+  }
+  return report_.restored;
+}
+
+absl::Status SessionManager::Skip(const RecoverOptions& options,
+                                  const std::string& path,
+                                  const absl::Status& status) {
+  report_.skipped.push_back({path, status});
+  return options.fall_back
+             ? absl::OkStatus()
+             : Annotate(status, "set fall_back to go on from an older one");
 }
 
 absl::StatusOr<std::string> SessionManager::RestoreFirstIntact(
     Session& session, const RecoverOptions& options,
     const std::vector<std::string>& candidates) {
-  FirstError errors;
   for (const std::string& candidate : candidates) {
-    const absl::Status status = options.saver->Restore(
-        session, candidate, RestorePart::kAllButIterators);
+    absl::Status status = options.saver->Restore(session, candidate,
+                                                 RestorePart::kAllButIterators);
     if (status.ok()) {
-      if (!errors.ok()) {
+      if (!report_.skipped.empty()) {
         LOG(WARNING) << "Restored \"" << candidate << "\" in place of \""
-                     << candidates.front()
-                     << "\", which is damaged: " << errors.status();
+                     << report_.skipped.front().path
+                     << "\": " << report_.skipped.front().status;
       }
       // Oldest first, so that retention deletes them in that order.
       options.saver->RecoverLastCheckpoints(
           {candidates.rbegin(), candidates.rend()});
       return candidate;
     }
+    // An error in looking is none of these.
+    const absl::StatusOr<bool> indexed = FileExists(IndexFileName(candidate));
+    if (indexed.ok() && !*indexed && !CheckpointExists(candidate)) {
+      status = absl::NotFoundError(absl::StrCat("the checkpoint \"", candidate,
+                                                "\" was deleted meanwhile"));
+    }
     // Another model's checkpoint is a mistake to tell, not to pass over.
-    if (!absl::IsDataLoss(status)) return status;
-    errors.Update(status);
+    if (!absl::IsDataLoss(status) && !absl::IsNotFound(status)) return status;
+    TF_RETURN_IF_ERROR(Skip(options, candidate, status));
   }
-  return Annotate(errors.status(),
-                  absl::StrCat("; no checkpoint in \"", options.checkpoint_dir,
+  return Annotate(report_.skipped.front().status,
+                  absl::StrCat("no checkpoint in \"", options.checkpoint_dir,
                                "\" is intact; remove them to start anew"));
+}
+
+absl::StatusOr<std::vector<std::string>> SessionManager::Candidates(
+    const RecoverOptions& options) {
+  const std::string& folder = options.checkpoint_dir;
+  report_.skipped.clear();
+  absl::StatusOr<std::vector<ListedCheckpoint>> listed =
+      ListCheckpoints(folder);
+  // A folder that nobody made yet holds none.
+  if (absl::IsNotFound(listed.status())) return std::vector<std::string>();
+  TF_RETURN_IF_ERROR(listed.status());
+  std::stable_sort(listed->begin(), listed->end(),
+                   [](const ListedCheckpoint& a, const ListedCheckpoint& b) {
+                     return std::make_pair(a.step.value_or(-1), a.modified) >
+                            std::make_pair(b.step.value_or(-1), b.modified);
+                   });
+  const absl::StatusOr<std::optional<std::string>> named = NamedByState(folder);
+  if (!named.ok()) {
+    TF_RETURN_IF_ERROR(
+        Skip(options, JoinPath(folder, kCheckpointStateName), named.status()));
+  }
+  std::optional<std::string> latest = named.value_or(std::nullopt);
+  if (!latest.has_value() || !CheckpointIsComplete(*latest)) {
+    const std::optional<std::string> incomplete = latest;
+    TF_ASSIGN_OR_RETURN(latest, LatestCheckpoint(folder));
+    if (incomplete.has_value()) {
+      TF_RETURN_IF_ERROR(Skip(
+          options, *incomplete,
+          absl::DataLossError(absl::StrCat("the checkpoint \"", *incomplete,
+                                           "\" is named by the state file and "
+                                           "lacks files, put them back"))));
+    }
+  }
+  std::vector<std::string> candidates;
+  if (latest.has_value()) candidates.push_back(*latest);
+  for (const ListedCheckpoint& checkpoint : *listed) {
+    if (checkpoint.has_index && checkpoint.prefix != latest) {
+      candidates.push_back(checkpoint.prefix);
+    }
+  }
+  return candidates;
 }
 
 absl::StatusOr<std::vector<std::string>> SessionManager::FindCheckpoints(
@@ -259,7 +325,7 @@ absl::StatusOr<std::vector<std::string>> SessionManager::FindCheckpoints(
       clock_->Monotonic() + absl::Seconds(options.max_wait_secs);
   while (true) {
     TF_ASSIGN_OR_RETURN(std::vector<std::string> candidates,
-                        Candidates(options.checkpoint_dir));
+                        Candidates(options));
     if (!candidates.empty() || !options.wait_for_checkpoint ||
         !WaitToLookAgain(deadline,
                          absl::StrCat("there is no checkpoint in \"",

@@ -25,6 +25,22 @@
 
 namespace tftrain {
 
+// What a session was restored from, and what had to be passed over.
+//
+// Thread-compatible: const calls may run together.
+struct RestoreReport {
+  // Something that could not be used, a checkpoint or a state file, and why.
+  struct Skipped {
+    std::string path;
+    absl::Status status;
+  };
+
+  // The checkpoint; empty when nothing was restored.
+  std::string restored;
+  // What would have been better, best first.
+  std::vector<Skipped> skipped;
+};
+
 // Creates sessions: restored from a checkpoint where there is one, initialised
 // otherwise, with local state initialised and checked to be ready.
 //
@@ -57,6 +73,10 @@ class SessionManager {
     // the one checkpoint to restore, which must exist; not both.
     std::string checkpoint_dir;
     std::string checkpoint_filename_with_path;
+    // Whether an older checkpoint may take the place of one in the folder that
+    // is damaged or lacks files, and of the one a damaged state file named.
+    // Without it that is an error.
+    bool fall_back = true;
     // Whether to wait for a first checkpoint in the folder, and for how many
     // seconds at most.
     bool wait_for_checkpoint = false;
@@ -67,6 +87,7 @@ class SessionManager {
     // Run when nothing was restored, in this order.
     std::optional<std::string> init_op;
     Feeds init_feed_dict;
+    std::optional<WarmStart> warm_start;  // by the saver, which must be given
     std::function<absl::Status(Session&)> init_fn;
   };
 
@@ -90,12 +111,12 @@ class SessionManager {
   // their initializers had set back; then the check.
   //
   // A checkpoint that is damaged is passed over for the newest intact one of
-  // the folder, with a warning that names both.
+  // the folder, with a warning that names both; restore_report() tells.
   // Errors: kInvalidArgument for a folder and a checkpoint at once; those of
   // Saver::Restore; kDataLoss when the folder has checkpoints and none is
-  // intact; kFailedPrecondition when the model is not ready
-  // afterwards (the variables without a value are named), or when nothing can
-  // initialise it. The session is closed then.
+  // intact, or not the best and fall_back is not set; kFailedPrecondition when
+  // the model is not ready afterwards (the variables without a value are
+  // named), or when nothing can initialise it. The session is closed then.
   // Python: prepare_session.
   absl::StatusOr<std::shared_ptr<Session>> PrepareSession(
       const PrepareOptions& options);
@@ -119,6 +140,10 @@ class SessionManager {
   absl::StatusOr<std::shared_ptr<Session>> WaitForSession(
       double max_wait_secs = std::numeric_limits<double>::infinity());
 
+  // How the last session of PrepareSession() or RecoverSession() was restored,
+  // or why it could not be.
+  const RestoreReport& restore_report() const { return report_; }
+
  private:
   SessionManager(GraphPtr graph, Options options);
 
@@ -135,7 +160,10 @@ class SessionManager {
   absl::StatusOr<std::string> RestoreFirstIntact(
       Session& session, const RecoverOptions& options,
       const std::vector<std::string>& candidates);
-  // The checkpoints of the folder, best first; waits for one if told to.
+  // The checkpoints of the folder, best first.
+  absl::StatusOr<std::vector<std::string>> Candidates(
+      const RecoverOptions& options);
+  // The same; waits for one if told to.
   absl::StatusOr<std::vector<std::string>> FindCheckpoints(
       const RecoverOptions& options);
 
@@ -146,6 +174,10 @@ class SessionManager {
   absl::StatusOr<std::string> NotReady(
       Session& session, const std::optional<std::string>& ready_op);
 
+  // Notes that `path` cannot be used; returns the error if that is one.
+  absl::Status Skip(const RecoverOptions& options, const std::string& path,
+                    const absl::Status& status);
+
   // Logs `why` and waits until it is time to look again; returns false at once
   // when it is `deadline` already, in the clock's monotonic time.
   bool WaitToLookAgain(absl::Duration deadline, std::string_view why);
@@ -153,6 +185,8 @@ class SessionManager {
   const GraphPtr graph_;
   const Options options_;
   Clock* const clock_;
+
+  RestoreReport report_;
 };
 
 }  // namespace tftrain

@@ -160,6 +160,13 @@ TEST_F(SessionManagerTest, InitialisesWhatThereIsNoCheckpointOf) {
   EXPECT_THAT(L(**session), IsOkAndHolds(2.0f));
 }
 
+TEST_F(SessionManagerTest, AFolderThatIsNotThereYetHoldsNoCheckpoint) {
+  ChiefSessionCreator::Options options = FromFolder();
+  options.checkpoint_dir = run_ / "not/yet";
+
+  EXPECT_THAT(Prepare(options), IsOk());
+}
+
 TEST_F(SessionManagerTest, RestoresAndRunsTheLocalInitAfterThat) {
   // SM-09, SM-20
   WriteCheckpoint(10);
@@ -249,6 +256,40 @@ TEST_F(SessionManagerTest, TheInitFnComesAfterTheInitOp) {  // SM-08
   ASSERT_THAT(session, IsOk());
   EXPECT_THAT(seen, IsOkAndHolds(1.0f));
   EXPECT_THAT(V(**session), IsOkAndHolds(5.0f));
+}
+
+TEST_F(SessionManagerTest, AWarmStartComesBetweenInitOpAndInitFn) {
+  const std::string other = WriteCheckpoint(3);  // v = 5
+  absl::StatusOr<float> seen;
+  Scaffold::Options pieces;
+  pieces.warm_start = WarmStart{other, {}};
+  pieces.warm_start->spec.include = {"v"};
+  pieces.init_fn = [&](Scaffold&, Session& session) {
+    seen = V(session);
+    return absl::OkStatus();
+  };
+  ChiefSessionCreator::Options options;
+  options.scaffold = std::make_shared<Scaffold>(pieces);
+
+  const auto session = Prepare(options);
+
+  ASSERT_THAT(session, IsOk());
+  EXPECT_THAT(seen, IsOkAndHolds(5.0f));
+  // The local variables come last.
+  EXPECT_THAT(L(**session), IsOkAndHolds(6.0f));
+}
+
+TEST_F(SessionManagerTest, ACheckpointOfTheModelComesBeforeAWarmStart) {
+  const std::string other = WriteCheckpoint(3);
+  Scaffold::Options pieces;
+  pieces.warm_start = WarmStart{run_ / "there-is-none", {}};
+  ChiefSessionCreator::Options options = FromFolder();
+  options.scaffold = std::make_shared<Scaffold>(pieces);
+  EXPECT_THAT(Prepare(options), IsOk());
+
+  options.checkpoint_dir.clear();
+  EXPECT_THAT(Prepare(options), StatusIs(StatusCode::kInvalidArgument,
+                                         HasSubstr("there-is-none")));
 }
 
 TEST_F(SessionManagerTest, FailsWhenNothingCanInitialise) {  // SM-07
@@ -412,6 +453,54 @@ TEST_F(SessionManagerTest, ADamagedCheckpointIsPassedOverWithAWarning) {  // R4
   EXPECT_THAT(log.lines(),
               Contains(AllOf(HasSubstr("WARNING"), HasSubstr("model.ckpt-10"),
                              HasSubstr("model.ckpt-20"))));
+}
+
+TEST_F(SessionManagerTest, TheReportTellsWhatWasPassedOverAndWhy) {  // R4
+  WriteCheckpoint(10);
+  WriteCheckpoint(20);
+  WriteCheckpoint(30);
+  ASSERT_THAT(
+      WriteFileAtomically(run_ / "model.ckpt-20.data-00000-of-00001", "torn"),
+      IsOk());
+  ASSERT_THAT(RemoveFile(run_ / "model.ckpt-30.index"), IsOk());
+  ChiefSessionCreator creator(graph_, FromFolder());
+
+  ASSERT_THAT(creator.CreateSession(), IsOk());
+  const RestoreReport report = creator.restore_report();
+
+  EXPECT_EQ(report.restored, run_ / "model.ckpt-10");
+  ASSERT_EQ(report.skipped.size(), 2u);
+  EXPECT_EQ(report.skipped[0].path, run_ / "model.ckpt-30");
+  EXPECT_EQ(report.skipped[1].path, run_ / "model.ckpt-20");
+  for (const RestoreReport::Skipped& skipped : report.skipped) {
+    EXPECT_THAT(skipped.status,
+                StatusIs(StatusCode::kDataLoss, HasSubstr(skipped.path)));
+  }
+}
+
+TEST_F(SessionManagerTest, TheStrictModeFallsBackOnNothing) {  // R4
+  ChiefSessionCreator::Options strict = FromFolder();
+  strict.fall_back = false;
+  EXPECT_THAT(Prepare(strict), IsOk());
+  WriteCheckpoint(10);
+  WriteCheckpoint(20);
+  EXPECT_THAT(Prepare(strict), IsOk());
+  const auto fails = [&] {
+    return Prepare(strict).status().code() == StatusCode::kDataLoss;
+  };
+
+  const std::string state = run_ / "checkpoint";
+  const std::string text = ReadFile(state, 1000).value();
+  ASSERT_THAT(WriteFileAtomically(state, "garbage"), IsOk());
+  EXPECT_TRUE(fails());
+  ASSERT_THAT(WriteFileAtomically(state, text), IsOk());
+  EXPECT_FALSE(fails());
+  ASSERT_THAT(
+      WriteFileAtomically(run_ / "model.ckpt-20.data-00000-of-00001", "torn"),
+      IsOk());
+  EXPECT_TRUE(fails());
+  ASSERT_THAT(RemoveFile(run_ / "model.ckpt-20.index"), IsOk());
+  EXPECT_TRUE(fails());
 }
 
 TEST_F(SessionManagerTest, NeverStartsAnewWhereCheckpointsAreAllDamaged) {

@@ -629,20 +629,16 @@ absl::Status AddEmptyShards(const std::string& prefix, int from, int to) {
   }
   header.set_num_shards(to);
 
+  const std::unique_ptr<tensorflow::Env> env = BundleFiles(WriteOptions());
   for (int shard = 0; shard < to; ++shard) {
     const std::string path = DataFileName(prefix, shard, to);
-    if (shard >= from) {
-      TF_RETURN_IF_ERROR(WriteFileAtomically(path, "", {/*durable=*/false}));
-    } else if (CurrentFileOps().Rename(
-                   DataFileName(prefix, shard, from).c_str(), path.c_str()) <
-               0) {
-      return ErrnoError(errno, "cannot rename to", path);
-    }
+    TF_RETURN_IF_ERROR(
+        shard < from ? env->RenameFile(DataFileName(prefix, shard, from), path)
+                     : WriteFileAtomically(path, "", {/*durable=*/false}));
   }
-  TF_RETURN_IF_ERROR(RemoveFile(IndexFileName(prefix)));
+  TF_RETURN_IF_ERROR(env->DeleteFile(IndexFileName(prefix)));
   std::unique_ptr<tensorflow::WritableFile> file;
-  TF_RETURN_IF_ERROR(
-      BundleFiles()->NewWritableFile(IndexFileName(prefix), &file));
+  TF_RETURN_IF_ERROR(env->NewWritableFile(IndexFileName(prefix), &file));
   tensorflow::table::Options options;
   options.compression = tensorflow::table::kNoCompression;
   tensorflow::table::TableBuilder builder(options, file.get());

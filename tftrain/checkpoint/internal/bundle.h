@@ -183,7 +183,7 @@ class Bundle {
 
 // Gives the bundle `prefix` of `from` data files the data files of one of `to`:
 // empty ones are added, and the names and the index changed accordingly. Not
-// atomic, and nothing is forced to the disk.
+// atomic, and the names are not forced to the disk.
 // Errors: those of reading and writing the files.
 // REQUIRES: from < to.
 absl::Status AddEmptyShards(const std::string& prefix, int from, int to);

@@ -3,6 +3,9 @@
 
 #include "tftrain/checkpoint/internal/checkpoint_writer.h"
 
+#include <memory>
+
+#include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
@@ -12,12 +15,13 @@
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/internal/bundle_files.h"
+#include "tftrain/checkpoint/internal/checkpoint_notes.h"
+#include "tftrain/checkpoint/internal/folder_lock.h"
 #include "tftrain/checkpoint/internal/pending_checkpoint.h"
 
 namespace tftrain::internal {
 namespace {
 
-using tensorflow::SaverDef;
 using tensorflow::Tensor;
 
 absl::Status AddTensor(const SavedTensor& tensor, const Tensor& value,
@@ -36,34 +40,41 @@ absl::Status AddTensor(const SavedTensor& tensor, const Tensor& value,
   return writer->AddSlice(tensor.key, whole, slice, value);
 }
 
+WriteOptions OptionsOf(const CheckpointJob& job, bool durable) {
+  WriteOptions options;
+  options.durable = durable;
+  options.mode = job.file_mode;
+  return options;
+}
+
 // The file is forced to the disk together with the others.
-absl::Status WriteMeta(const Graph& graph, const SaverDef& def,
-                       const std::string& path) {
+absl::Status WriteMeta(const CheckpointJob& job, const std::string& path) {
   TF_ASSIGN_OR_RETURN(const tensorflow::MetaGraphDef meta_graph,
-                      graph.ToMetaGraph(&def));
+                      job.graph->ToMetaGraph(&job.saver_def));
   std::string bytes;
   if (!meta_graph.SerializeToString(&bytes)) {
     return absl::InvalidArgumentError(
         "the graph is larger than the 2 GiB of a meta file; set "
         "write_meta_graph to false");
   }
-  WriteOptions options;
-  options.durable = false;
-  return WriteFileAtomically(path, bytes, options);
+  return WriteFileAtomically(path, bytes, OptionsOf(job, /*durable=*/false));
 }
 
 // Puts back what the state file said before a failed attempt to write it.
 // Returns whether it says that now.
-bool PutBack(const std::string& state_path,
+bool PutBack(const std::string& state_path, const WriteOptions& options,
              const absl::StatusOr<std::string>& former) {
   constexpr int64_t kLimit = CheckpointStateLimits().max_bytes;
   const absl::StatusOr<std::string> now = ReadFile(state_path, kLimit);
   if (absl::IsNotFound(former.status())) {
-    return absl::IsNotFound(now.status()) || RemoveFile(state_path).ok();
+    // For certain, before the checkpoint that it names goes.
+    return absl::IsNotFound(now.status()) ||
+           (RemoveFile(state_path).ok() &&
+            SyncFolder(DirName(state_path)).ok());
   }
   if (!former.ok()) return false;
   return (now.ok() && *now == *former) ||
-         WriteFileAtomically(state_path, *former).ok();
+         WriteFileAtomically(state_path, *former, options).ok();
 }
 
 // Names the new checkpoint in the state file, or takes it back.
@@ -79,41 +90,81 @@ absl::Status WriteState(const CheckpointJob& job, const std::string& folder,
   }
   UpdateCheckpointStateOptions options;
   options.latest_filename = job.latest_filename;
+  options.write = OptionsOf(job, /*durable=*/true);
   const absl::Status status = UpdateCheckpointState(folder, state, options);
   // A checkpoint that the state file may name stays, though the save failed.
-  if (status.ok() || !PutBack(state_path, former)) pending->Finish();
+  if (status.ok() || !PutBack(state_path, options.write, former)) {
+    pending->Finish();
+  }
   return status;
 }
 
-absl::Status WriteAll(const CheckpointJob& job) {
-  const std::string folder = DirName(job.prefix);
-  if (!folder.empty()) TF_RETURN_IF_ERROR(CreateFolders(folder));
-  FolderMark mark(folder);
-  if (job.clean_up_as_of.has_value()) {
-    mark.RemoveLeftovers(*job.clean_up_as_of);
+// Those are not for later runs to delete.
+void MarkPreserved(const CheckpointJob& job, const std::string& folder) {
+  for (const KeptCheckpoint& checkpoint : job.change->preserved) {
+    if (!checkpoint.own && DirName(checkpoint.prefix) != folder) continue;
+    const absl::Status status = MarkKept(checkpoint.prefix);
+    if (!status.ok()) {
+      LOG(WARNING) << "The checkpoint \"" << checkpoint.prefix
+                   << "\" is kept for good, but a later run may delete it: "
+                   << status.message();
+    }
   }
-  PendingCheckpoint pending(job.prefix);
-  TF_RETURN_IF_ERROR(job.write_values(pending.temporary()));
-  if (job.graph != nullptr) {
-    TF_RETURN_IF_ERROR(
-        WriteMeta(*job.graph, job.saver_def, pending.temporary_meta()));
-  }
-  TF_RETURN_IF_ERROR(pending.Commit());
-  if (!job.change.has_value()) {
-    pending.Finish();
-    return absl::OkStatus();
-  }
-  TF_RETURN_IF_ERROR(WriteState(job, folder, &pending));
-  for (const KeptCheckpoint& checkpoint : job.change->deleted) {
-    DeleteCheckpoint(checkpoint, folder);
+}
+
+// Forces the names of `folder` and of those it lies in to the disk. Ones that
+// this user may not look into were not made by this user.
+absl::Status SyncNamesAbove(std::string folder) {
+  while (!folder.empty() && folder != DirName(folder)) {
+    folder = DirName(folder);
+    const absl::Status status = SyncFolder(folder);
+    if (!status.ok() && !absl::IsPermissionDenied(status)) return status;
   }
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<KeptCheckpoint>> WriteAll(const CheckpointJob& job) {
+  const std::string folder = DirName(job.prefix);
+  if (!folder.empty()) TF_RETURN_IF_ERROR(CreateFolders(folder));
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<FolderLock> lock,
+                      FolderLock::Take(folder, FolderLock::Use::kWrite));
+  if (job.first_as_of.has_value()) {
+    lock->RemoveLeftovers(*job.first_as_of);
+    TF_RETURN_IF_ERROR(SyncNamesAbove(folder));
+  }
+  PendingCheckpoint pending(job.prefix, job.file_mode);
+  TF_RETURN_IF_ERROR(job.write_values(pending.temporary()));
+  if (job.graph != nullptr) {
+    TF_RETURN_IF_ERROR(WriteMeta(job, pending.temporary_meta()));
+  }
+  if (!job.metrics.empty()) {
+    CheckpointNotes notes;
+    notes.metrics = job.metrics;
+    TF_RETURN_IF_ERROR(WriteNotes(notes, pending.temporary_notes(),
+                                  OptionsOf(job, /*durable=*/false)));
+  }
+  TF_RETURN_IF_ERROR(pending.Commit());
+  std::vector<KeptCheckpoint> undeleted;
+  if (!job.change.has_value()) {
+    pending.Finish();
+    return undeleted;
+  }
+  MarkPreserved(job, folder);
+  TF_RETURN_IF_ERROR(WriteState(job, folder, &pending));
+  for (const KeptCheckpoint& checkpoint : job.change->deleted) {
+    if (!DeleteCheckpoint(checkpoint, folder)) undeleted.push_back(checkpoint);
+  }
+  return undeleted;
+}
+
 }  // namespace
 
-absl::Status WriteBundle(const std::string& prefix, ValueSource source) {
-  tensorflow::BundleWriter writer(BundleFiles(), prefix);
+absl::Status WriteBundle(const std::string& prefix, mode_t mode,
+                         ValueSource source) {
+  WriteOptions options;
+  options.mode = mode;
+  const std::unique_ptr<tensorflow::Env> files = BundleFiles(options);
+  tensorflow::BundleWriter writer(files.get(), prefix);
   TF_RETURN_IF_ERROR(writer.status());
   const absl::Status status =
       source([&](const SavedTensor& tensor, const Tensor& value) {
@@ -127,10 +178,13 @@ absl::Status WriteBundle(const std::string& prefix, ValueSource source) {
   return writer.Finish();
 }
 
-absl::Status WriteCheckpoint(const CheckpointJob& job) {
-  const absl::Status status = WriteAll(job);
+absl::StatusOr<std::vector<KeptCheckpoint>> WriteCheckpoint(
+    const CheckpointJob& job) {
+  absl::StatusOr<std::vector<KeptCheckpoint>> undeleted = WriteAll(job);
+  if (undeleted.ok()) return undeleted;
   return AnnotateBefore(
-      status, absl::StrCat("cannot save the checkpoint \"", job.prefix, "\""));
+      undeleted.status(),
+      absl::StrCat("cannot save the checkpoint \"", job.prefix, "\""));
 }
 
 }  // namespace tftrain::internal

@@ -4,16 +4,21 @@
 #ifndef TFTRAIN_CHECKPOINT_INTERNAL_CHECKPOINT_WRITER_H_
 #define TFTRAIN_CHECKPOINT_INTERNAL_CHECKPOINT_WRITER_H_
 
+#include <sys/types.h>
+
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/protobuf/saver.pb.h"
+#include "tftrain/base/file.h"
 #include "tftrain/checkpoint/internal/retention.h"
 #include "tftrain/checkpoint/internal/save_graph.h"
 #include "tftrain/graph/graph.h"
@@ -31,33 +36,44 @@ struct CheckpointJob {
   GraphPtr graph;
   tensorflow::SaverDef saver_def;
 
+  // Become the notes on it; empty: there are none.
+  std::map<std::string, double> metrics;
+  // Permissions of the files.
+  mode_t file_mode = WriteOptions().mode;
+
   // The name of the state file, and what the checkpoint changes in it; nothing:
   // the state file and older checkpoints stay as they are.
   std::string latest_filename;
   std::optional<Retention::Change> change;
 
-  // When it was asked for; set if what killed savers left in the folder is to
-  // be removed first.
-  std::optional<absl::Time> clean_up_as_of;
+  // When it was asked for, if no save of this saver has succeeded in the folder
+  // yet: what killed savers left there is removed first, and the folder's own
+  // name is forced to the disk, as whoever made it may have failed to.
+  std::optional<absl::Time> first_as_of;
 };
 
 // Writes the checkpoint of `job`: all files under hidden names, forced to the
 // disk; renamed, the index last; the state file; and only then are older
-// checkpoints deleted. Returns when it would survive a power cut.
-// Errors: file errors, never kOutOfRange, kAborted or kUnavailable; on error
-// nothing new is left behind, but for a checkpoint that had replaced one of the
-// same name already.
-absl::Status WriteCheckpoint(const CheckpointJob& job);
+// checkpoints deleted. Returns when it would survive a power cut, with those
+// that should go and are being read.
+// Errors: kFailedPrecondition when another process saves into the folder; file
+// errors, never kOutOfRange, kAborted or kUnavailable; on error nothing new is
+// left behind, but for a checkpoint that had replaced one of the same name
+// already.
+absl::StatusOr<std::vector<KeptCheckpoint>> WriteCheckpoint(
+    const CheckpointJob& job);
 
 // Hands each tensor and its value to the function it is called with.
 using ValueSource = absl::FunctionRef<absl::Status(
     absl::FunctionRef<absl::Status(const SavedTensor&,
                                    const tensorflow::Tensor&)>)>;
 
-// Writes the bundle `prefix` of all the values of `source`.
+// Writes the bundle `prefix` of all the values of `source`, in files with the
+// permissions `mode`.
 // Errors: kInvalidArgument when a value is not the part it should be; file
 // errors as above; those of `source`.
-absl::Status WriteBundle(const std::string& prefix, ValueSource source);
+absl::Status WriteBundle(const std::string& prefix, mode_t mode,
+                         ValueSource source);
 
 }  // namespace tftrain::internal
 

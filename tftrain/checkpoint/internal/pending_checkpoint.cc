@@ -13,88 +13,47 @@
 #include "absl/log/log.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
-#include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/file_ops.h"
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/bundle.h"
+#include "tftrain/checkpoint/internal/folder_lock.h"
 
 namespace tftrain::internal {
 namespace {
 
-// TensorFlow's sharded savers collect their parts in the folder P_temp.
-constexpr std::string_view kShardFolderSuffix = "_temp";
+// What a file may have at most as TensorFlow makes it.
+constexpr mode_t kWidestMode = 0666;
 
-constexpr absl::Duration kLongForOneFile = absl::Minutes(1);
-
-int OpenFolder(const std::string& folder) {
-  return CurrentFileOps().Open(folder.empty() ? "." : folder.c_str(),
-                               O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-}
-
-// Removes a temporary file, or a folder of temporary files.
-void RemoveTemporary(const std::string& path) {
-  if (!absl::EndsWith(path, kShardFolderSuffix)) {
-    const absl::Status status = RemoveFile(path);
-    if (!status.ok() && !absl::IsNotFound(status)) {
-      LOG(WARNING) << "A temporary file stays: " << status.message();
-    }
-    return;
-  }
-  int64_t files = 0;
-  int64_t folders = 0;
-  const absl::Status status =
-      tensorflow::Env::Default()->DeleteRecursively(path, &files, &folders);
-  if (!status.ok()) {
-    LOG(WARNING) << "A temporary folder stays: " << status.message();
-  }
+// Takes the permissions beyond `mode` off the file `path`.
+absl::Status Narrow(const std::string& path, mode_t mode) {
+  FileOps& files = CurrentFileOps();
+  const int fd = files.Open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+  struct stat stat;
+  const bool done = fd >= 0 && files.StatOpen(fd, &stat) == 0 &&
+                    files.ChangeMode(fd, stat.st_mode & mode) == 0;
+  const int error_number = errno;
+  if (fd >= 0) files.Close(fd);
+  return done ? absl::OkStatus()
+              : ErrnoError(error_number, "cannot set the permissions of", path);
 }
 
 }  // namespace
 
-FolderMark::FolderMark(std::string_view folder)
-    : folder_(folder), fd_(OpenFolder(folder_)) {
-  // Without the mark, other savers may only believe that nobody is here.
-  if (fd_ >= 0) ::flock(fd_, LOCK_SH | LOCK_NB);
-}
-
-FolderMark::~FolderMark() {
-  if (fd_ >= 0) CurrentFileOps().Close(fd_);
-}
-
-void FolderMark::RemoveLeftovers(absl::Time now) {
-  if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) < 0) return;
-  const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder_);
-  if (names.ok()) {
-    for (const std::string& name : *names) {
-      const std::string path = JoinPath(folder_, name);
-      if (IsTemporaryCheckpointName(
-              absl::StripSuffix(name, kShardFolderSuffix))) {
-        RemoveTemporary(path);
-      } else if (IsTemporaryName(name)) {
-        // Other files than checkpoints are written without a mark.
-        const absl::StatusOr<FileInfo> info = GetFileInfo(path);
-        if (info.ok() && info->modified < now - kLongForOneFile) {
-          RemoveTemporary(path);
-        }
-      }
-    }
-  }
-  ::flock(fd_, LOCK_SH | LOCK_NB);
-}
-
-PendingCheckpoint::PendingCheckpoint(std::string_view prefix)
+PendingCheckpoint::PendingCheckpoint(std::string_view prefix, mode_t mode)
     : prefix_(prefix),
       folder_(DirName(prefix)),
       temporary_(TemporaryPrefix(folder_)),
-      temporary_meta_(MetaFileName(temporary_)) {}
+      temporary_meta_(MetaFileName(temporary_)),
+      temporary_notes_(NotesFileName(temporary_)),
+      mode_(mode) {}
 
 PendingCheckpoint::~PendingCheckpoint() {
   if (state_ != State::kFinished) TakeBack();
   RemoveTemporaries();
+  if (former_index_ >= 0) CurrentFileOps().Close(former_index_);
 }
 
 absl::Status PendingCheckpoint::Commit() {
@@ -112,6 +71,11 @@ absl::Status PendingCheckpoint::Commit() {
 void PendingCheckpoint::Finish() {
   state_ = State::kFinished;
   if (!replaces_) return;
+  if (::flock(former_index_, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+    LOG(INFO) << "The data that \"" << prefix_
+              << "\" had before stays: somebody is reading it";
+    return;
+  }
   for (const std::string& path : former_) {
     const std::optional<CheckpointFile> file = ParseCheckpointFile(path);
     if (file->kind == CheckpointFile::Kind::kData &&
@@ -146,6 +110,7 @@ absl::Status PendingCheckpoint::FindFormer() {
         folder_, "\"; save to a folder that the server has as well"));
   }
   has_meta_ = has(temporary_meta_);
+  has_notes_ = has(temporary_notes_);
   num_shards_ = static_cast<int>(written.size());
   const std::vector<std::string> former =
       FilesOfCheckpoint(BaseName(prefix_), names);
@@ -154,6 +119,8 @@ absl::Status PendingCheckpoint::FindFormer() {
   }
   replaces_ = has(IndexFileName(prefix_));
   if (!replaces_) return absl::OkStatus();
+  former_index_ = CurrentFileOps().Open(IndexFileName(prefix_).c_str(),
+                                        O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
   const std::vector<int> taken = find_shards(former);
   while (std::count(taken.begin(), taken.end(), num_shards_) > 0) {
     ++num_shards_;
@@ -166,32 +133,48 @@ absl::Status PendingCheckpoint::FindFormer() {
 
 absl::Status PendingCheckpoint::SyncAndCheck() {
   for (int shard = 0; shard < num_shards_; ++shard) {
-    TF_RETURN_IF_ERROR(SyncFile(DataFileName(temporary_, shard, num_shards_)));
+    TF_RETURN_IF_ERROR(Sync(DataFileName(temporary_, shard, num_shards_)));
   }
-  TF_RETURN_IF_ERROR(SyncFile(IndexFileName(temporary_)));
-  if (has_meta_) TF_RETURN_IF_ERROR(SyncFile(temporary_meta_));
+  TF_RETURN_IF_ERROR(Sync(IndexFileName(temporary_)));
+  if (has_meta_) TF_RETURN_IF_ERROR(Sync(temporary_meta_));
+  if (has_notes_) TF_RETURN_IF_ERROR(Sync(temporary_notes_));
   return Bundle::Open(temporary_).status();
 }
 
+absl::Status PendingCheckpoint::Sync(const std::string& path) {
+  if ((mode_ & kWidestMode) != kWidestMode) {
+    TF_RETURN_IF_ERROR(Narrow(path, mode_));
+  }
+  return SyncFile(path);
+}
+
 absl::Status PendingCheckpoint::RenameAll() {
-  const auto rename_meta = [&]() -> absl::Status {
-    if (!has_meta_) return absl::OkStatus();
-    return Rename(temporary_meta_, MetaFileName(prefix_));
-  };
   for (int shard = 0; shard < num_shards_; ++shard) {
     TF_RETURN_IF_ERROR(Rename(DataFileName(temporary_, shard, num_shards_),
                               DataFileName(prefix_, shard, num_shards_)));
   }
   if (replaces_) {
-    // The index must not reach the disk before the names it points to.
-    TF_RETURN_IF_ERROR(SyncFolder(folder_));
+    RemoveTemporary(NotesFileName(prefix_));
   } else {
-    TF_RETURN_IF_ERROR(rename_meta());
+    TF_RETURN_IF_ERROR(RenameExtras());
   }
+  // The index must not reach the disk before the names it points to: an index
+  // alone would keep a first run from starting anew.
+  TF_RETURN_IF_ERROR(SyncFolder(folder_));
   TF_RETURN_IF_ERROR(Rename(IndexFileName(temporary_), IndexFileName(prefix_)));
   index_renamed_ = true;
-  if (replaces_) TF_RETURN_IF_ERROR(rename_meta());
+  if (replaces_) TF_RETURN_IF_ERROR(RenameExtras());
   return SyncFolder(folder_);
+}
+
+absl::Status PendingCheckpoint::RenameExtras() {
+  if (has_meta_) {
+    TF_RETURN_IF_ERROR(Rename(temporary_meta_, MetaFileName(prefix_)));
+  }
+  if (has_notes_) {
+    TF_RETURN_IF_ERROR(Rename(temporary_notes_, NotesFileName(prefix_)));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status PendingCheckpoint::Rename(const std::string& from,
@@ -205,10 +188,21 @@ absl::Status PendingCheckpoint::Rename(const std::string& from,
 
 void PendingCheckpoint::TakeBack() {
   if (replaces_ && index_renamed_) return;
-  // The index comes first, so that no part is taken for the whole.
+  // The index goes first, also on the disk, so that no part is taken for the
+  // whole; data alone is none.
   std::reverse(renamed_.begin(), renamed_.end());
-  for (const std::string& path : renamed_) RemoveTemporary(path);
-  renamed_.clear();
+  for (const std::string& path : renamed_) {
+    if (path != IndexFileName(prefix_)) {
+      RemoveTemporary(path);
+      continue;
+    }
+    absl::Status status = RemoveFile(path);
+    if (status.ok()) status = SyncFolder(folder_);
+    if (!status.ok()) {
+      LOG(WARNING) << "Files of a failed save stay: " << status.message();
+      return;
+    }
+  }
 }
 
 void PendingCheckpoint::RemoveTemporaries() {

@@ -6,37 +6,15 @@
 #ifndef TFTRAIN_CHECKPOINT_INTERNAL_PENDING_CHECKPOINT_H_
 #define TFTRAIN_CHECKPOINT_INTERNAL_PENDING_CHECKPOINT_H_
 
+#include <sys/types.h>
+
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 
 namespace tftrain::internal {
-
-// Marks a folder as one into which a checkpoint is being written, from its
-// construction to its end: a shared `flock` on the folder itself, which ends
-// with the process. So temporary files in a folder that nobody has marked are
-// left from processes that died.
-//
-// Confined: use from one thread at a time.
-class FolderMark {
- public:
-  explicit FolderMark(std::string_view folder);
-  FolderMark(const FolderMark&) = delete;
-  FolderMark& operator=(const FolderMark&) = delete;
-  ~FolderMark();
-
-  // Deletes temporary files of checkpoints, unless another mark is on the
-  // folder, and other temporary files of ours that are older than a minute
-  // before `now`. What cannot be deleted is logged at WARNING.
-  void RemoveLeftovers(absl::Time now);
-
- private:
-  const std::string folder_;
-  const int fd_;
-};
 
 // The files of one checkpoint between their writing and the moment at which
 // they are the checkpoint `prefix`.
@@ -58,7 +36,9 @@ class FolderMark {
 // Confined: use from one thread at a time.
 class PendingCheckpoint {
  public:
-  explicit PendingCheckpoint(std::string_view prefix);
+  // None of the files will have permissions beyond `mode`, though the graph's
+  // own operations made them.
+  PendingCheckpoint(std::string_view prefix, mode_t mode);
   PendingCheckpoint(const PendingCheckpoint&) = delete;
   PendingCheckpoint& operator=(const PendingCheckpoint&) = delete;
   ~PendingCheckpoint();
@@ -66,8 +46,10 @@ class PendingCheckpoint {
   // The prefix under which the files are to be written: a bundle of any number
   // of data files.
   const std::string& temporary() const { return temporary_; }
-  // The path at which the meta file is to be written, if there is one.
+  // The paths at which the meta file and the notes are to be written, if there
+  // are any.
   const std::string& temporary_meta() const { return temporary_meta_; }
+  const std::string& temporary_notes() const { return temporary_notes_; }
 
   // Forces the files to the disk, checks their index, and renames them.
   // Errors: kFailedPrecondition when there are no files; kDataLoss when they
@@ -85,7 +67,9 @@ class PendingCheckpoint {
 
   absl::Status FindFormer();
   absl::Status SyncAndCheck();
+  absl::Status Sync(const std::string& path);
   absl::Status RenameAll();
+  absl::Status RenameExtras();
   absl::Status Rename(const std::string& from, const std::string& to);
   void TakeBack();
   void RemoveTemporaries();
@@ -94,13 +78,18 @@ class PendingCheckpoint {
   const std::string folder_;
   const std::string temporary_;
   const std::string temporary_meta_;
+  const std::string temporary_notes_;
+  const mode_t mode_;
 
   State state_ = State::kWriting;
   int num_shards_ = 0;
   bool has_meta_ = false;
+  bool has_notes_ = false;
   // What lies at `prefix` before the commit.
   bool replaces_ = false;
   std::vector<std::string> former_;
+  // The former index, opened.
+  int former_index_ = -1;
   // The paths that exist because of us, and whether the index is among them.
   std::vector<std::string> renamed_;
   bool index_renamed_ = false;

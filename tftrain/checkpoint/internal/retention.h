@@ -6,11 +6,15 @@
 #ifndef TFTRAIN_CHECKPOINT_INTERNAL_RETENTION_H_
 #define TFTRAIN_CHECKPOINT_INTERNAL_RETENTION_H_
 
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
+#include "tftrain/checkpoint/retention.h"
 
 namespace tftrain::internal {
 
@@ -23,7 +27,8 @@ struct KeptCheckpoint {
   bool own = false;
 };
 
-// The newest checkpoints, as many as the policy says; one in every interval is
+// The checkpoints of a run, of which the policies say what is kept. The newest
+// is kept in any case. What only KeepEverySteps or KeepEveryHours keeps is
 // taken off the list and never deleted. Decides only; the files are the
 // caller's.
 //
@@ -33,40 +38,51 @@ struct KeptCheckpoint {
 // the interval.
 class Retention {
  public:
+  using Metrics = std::map<std::string, double>;
+
   // What a new checkpoint changes.
   struct Change {
-    std::vector<KeptCheckpoint> kept;     // oldest first, the new one last
-    std::vector<KeptCheckpoint> deleted;  // oldest first
-    absl::Time next_preserved;
+    std::vector<KeptCheckpoint> kept;       // oldest first, the new one last
+    std::vector<KeptCheckpoint> deleted;    // oldest first
+    std::vector<KeptCheckpoint> preserved;  // kept for good, off the list
+    // By policy: after when the next one is kept for good.
+    std::vector<absl::Time> next_preserved;
   };
 
-  // Keeps `max_to_keep` checkpoints, or all for 0; of the others those that
-  // are later than `now` plus each multiple of `preserve_every`, or none for 0.
-  Retention(int max_to_keep, absl::Duration preserve_every, absl::Time now);
+  // The intervals of KeepEveryHours begin at `now`.
+  Retention(std::vector<RetentionPolicy> policies, absl::Time now);
 
   // Oldest first.
   const std::vector<KeptCheckpoint>& kept() const { return kept_; }
-  void set_kept(std::vector<KeptCheckpoint> kept) { kept_ = std::move(kept); }
+  void set_kept(std::vector<KeptCheckpoint> kept) {
+    kept_ = std::move(kept);
+    undeleted_.clear();
+  }
 
-  // What saving `prefix` at `now` changes, and the change itself.
-  Change Plan(std::string_view prefix, absl::Time now) const;
-  void Apply(const Change& change);
+  // What saving `prefix` at `now` changes, and the change itself. `metrics_of`
+  // is asked, only if a policy needs it, for the metrics of a checkpoint.
+  Change Plan(
+      std::string_view prefix, absl::Time now,
+      absl::FunctionRef<Metrics(const std::string& prefix)> metrics_of) const;
+  // The `undeleted` ones of the change are deleted with the next one.
+  void Apply(const Change& change, std::vector<KeptCheckpoint> undeleted);
 
  private:
-  const int max_to_keep_;
-  const absl::Duration preserve_every_;
+  const std::vector<RetentionPolicy> policies_;
 
   std::vector<KeptCheckpoint> kept_;
-  absl::Time next_preserved_;
+  std::vector<KeptCheckpoint> undeleted_;
+  std::vector<absl::Time> next_preserved_;
 };
 
 // Deletes the files of `checkpoint` that a saver writes, in an order that
 // leaves no part which could be taken for a whole. Trouble is logged at
 // WARNING. Does nothing, and says so, for a checkpoint that is neither our own
-// nor in `folder`.
+// nor in `folder`. Returns false, and has done nothing, while somebody reads
+// the checkpoint (CheckpointPin).
 // Python: remove_checkpoint, which also deletes what a pattern in the name
 // stands for.
-void DeleteCheckpoint(const KeptCheckpoint& checkpoint,
+bool DeleteCheckpoint(const KeptCheckpoint& checkpoint,
                       std::string_view folder);
 
 }  // namespace tftrain::internal
