@@ -265,7 +265,7 @@ absl::StatusOr<std::string> SessionManager::RestoreFirstIntact(
     }
     // An error in looking is none of these.
     const absl::StatusOr<bool> indexed = FileExists(IndexFileName(candidate));
-    if (indexed.ok() && !*indexed && !CheckpointExists(candidate)) {
+    if (indexed.ok() && !CheckpointExists(candidate)) {
       status = absl::NotFoundError(absl::StrCat("the checkpoint \"", candidate,
                                                 "\" was deleted meanwhile"));
     }

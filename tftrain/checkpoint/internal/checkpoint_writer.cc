@@ -3,6 +3,8 @@
 
 #include "tftrain/checkpoint/internal/checkpoint_writer.h"
 
+#include <unistd.h>
+
 #include <memory>
 
 #include "absl/log/log.h"
@@ -112,13 +114,13 @@ void MarkPreserved(const CheckpointJob& job, const std::string& folder) {
   }
 }
 
-// Forces the names of `folder` and of those it lies in to the disk. Ones that
-// this user may not look into were not made by this user.
+// Forces the names of `folder` and of those it lies in to the disk. What this
+// user may not look into, this user made nothing in.
 absl::Status SyncNamesAbove(std::string folder) {
   while (!folder.empty() && folder != DirName(folder)) {
     folder = DirName(folder);
-    const absl::Status status = SyncFolder(folder);
-    if (!status.ok() && !absl::IsPermissionDenied(status)) return status;
+    const char* const path = folder.empty() ? "." : folder.c_str();
+    if (::access(path, R_OK) == 0) TF_RETURN_IF_ERROR(SyncFolder(path));
   }
   return absl::OkStatus();
 }
