@@ -44,6 +44,25 @@ std::vector<SaveHabits> HabitsOfErrors() {
   return chosen;
 }
 
+// Calls `play` with each way in which one of `calls` can fail, up to the first
+// that fails the test.
+template <typename Play>
+void ForEachFault(const std::vector<std::string>& calls, Play play) {
+  for (int call = 0; call < static_cast<int>(calls.size()); ++call) {
+    for (const int error : kErrors) {
+      for (const Fault fault : {Fault::kOnce, Fault::kSticky}) {
+        // Nothing goes on being interrupted.
+        if (error == EINTR && fault == Fault::kSticky) continue;
+        SCOPED_TRACE(absl::StrCat("call ", call, ", ", calls[call], ", fails ",
+                                  fault == Fault::kOnce ? "once" : "for good",
+                                  " with ", strerrorname_np(error)));
+        play(call, error, fault);
+        if (testing::Test::HasFailure()) return;
+      }
+    }
+  }
+}
+
 // A program before its last save.
 class CheckpointErrorsTest : public ::testing::TestWithParam<SaveHabits> {
  protected:
@@ -119,37 +138,25 @@ TEST_P(CheckpointErrorsTest, AFailedCallHarmsNothing) {
   ASSERT_THAT(Save(&faults, -1, 0, Fault::kOnce), IsOk());
   const std::vector<std::string> calls = calls_;
   ASSERT_GT(calls.size(), 40);
-  for (int call = 0; call < static_cast<int>(calls.size()); ++call) {
-    for (const int error : kErrors) {
-      for (const Fault fault : {Fault::kOnce, Fault::kSticky}) {
-        // Nothing goes on being interrupted.
-        if (error == EINTR && fault == Fault::kSticky) continue;
-        SCOPED_TRACE(absl::StrCat("call ", call, ", ", calls[call], ", fails ",
-                                  fault == Fault::kOnce ? "once" : "for good",
-                                  " with ", strerrorname_np(error)));
-        const absl::Status status = Save(&faults, call, error, fault);
-        if (!status.ok()) {
-          EXPECT_THAT(
-              status,
-              // What was written and cannot be looked at counts as damaged.
-              StatusIs(
-                  AnyOf(ErrnoToCode(error), absl::StatusCode::kDataLoss),
-                  AllOf(HasSubstr(absl::StrCat("\"", folder_.path())),
-                        HasSubstr(std::generic_category().message(error)))));
-        }
-        const bool must_fail = calls[call] == "write" ||
-                               calls[call] == "fsync" ||
-                               calls[call] == "rename";
-        const bool is_retried = error == EINTR && calls[call] != "rename";
-        EXPECT_TRUE(!must_fail || status.ok() == is_retried) << status;
-        CheckWhatIsLeft(status);
-        if (fault == Fault::kOnce) {
-          EXPECT_THAT(TemporaryFilesIn(folder_.Read()), IsEmpty());
-        }
-        if (HasFailure()) return;
-      }
+  ForEachFault(calls, [&](int call, int error, Fault fault) {
+    const absl::Status status = Save(&faults, call, error, fault);
+    if (!status.ok()) {
+      EXPECT_THAT(
+          status,
+          // What was written and cannot be looked at counts as damaged.
+          StatusIs(AnyOf(ErrnoToCode(error), absl::StatusCode::kDataLoss),
+                   AllOf(HasSubstr(absl::StrCat("\"", folder_.path())),
+                         HasSubstr(std::generic_category().message(error)))));
     }
-  }
+    const bool must_fail = calls[call] == "write" || calls[call] == "fsync" ||
+                           calls[call] == "rename";
+    const bool is_retried = error == EINTR && calls[call] != "rename";
+    EXPECT_TRUE(!must_fail || status.ok() == is_retried) << status;
+    CheckWhatIsLeft(status);
+    if (fault == Fault::kOnce) {
+      EXPECT_THAT(TemporaryFilesIn(folder_.Read()), IsEmpty());
+    }
+  });
 }
 
 // A sync that fails and then succeeds has lost the bytes all the same, and the
@@ -245,30 +252,21 @@ TEST_F(RestoreErrorsTest, AFailedCallNeverMeansAFreshStart) {
   ASSERT_THAT(program_.Start(folder_.path()), IsOk());
   const std::vector<std::string> calls = faults.calls();
   ASSERT_GT(calls.size(), 8);
-  for (int call = 0; call < static_cast<int>(calls.size()); ++call) {
-    for (const int error : kErrors) {
-      for (const Fault fault : {Fault::kOnce, Fault::kSticky}) {
-        if (error == EINTR && fault == Fault::kSticky) continue;
-        SCOPED_TRACE(absl::StrCat("call ", call, ", ", calls[call], ", fails ",
-                                  fault == Fault::kOnce ? "once" : "for good",
-                                  " with ", strerrorname_np(error)));
-        faults.FailCall(call, error, fault);
-        const absl::Status status = program_.Start(folder_.path());
-        faults.FailCall(-1, 0);
-        if (status.ok()) {
-          // What cannot be read counts as damaged: an older one is taken.
-          const bool is_damage = error == EIO || error == EINTR;
-          EXPECT_THAT(program_.Number(), AnyOf(2, is_damage ? 1 : 2));
-        } else {
-          // What cannot be looked at counts as no checkpoint.
-          EXPECT_THAT(status,
-                      StatusIs(AnyOf(ErrnoToCode(error),
-                                     absl::StatusCode::kInvalidArgument),
-                               HasSubstr(folder_.path())));
-        }
-      }
+  ForEachFault(calls, [&](int call, int error, Fault fault) {
+    faults.FailCall(call, error, fault);
+    const absl::Status status = program_.Start(folder_.path());
+    faults.FailCall(-1, 0);
+    if (status.ok()) {
+      // What cannot be read counts as damaged: an older one is taken.
+      const bool is_damage = error == EIO || error == EINTR;
+      EXPECT_THAT(program_.Number(), AnyOf(2, is_damage ? 1 : 2));
+    } else {
+      // What cannot be looked at counts as no checkpoint.
+      EXPECT_THAT(status, StatusIs(AnyOf(ErrnoToCode(error),
+                                         absl::StatusCode::kInvalidArgument),
+                                   HasSubstr(folder_.path())));
     }
-  }
+  });
 }
 
 TEST_F(RestoreErrorsTest, AllVariablesAreRestoredOrNone) {

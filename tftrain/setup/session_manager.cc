@@ -282,16 +282,11 @@ absl::StatusOr<std::vector<std::string>> SessionManager::Candidates(
     const RecoverOptions& options) {
   const std::string& folder = options.checkpoint_dir;
   report_.skipped.clear();
-  absl::StatusOr<std::vector<ListedCheckpoint>> listed =
+  const absl::StatusOr<std::vector<ListedCheckpoint>> listed =
       ListCheckpoints(folder);
   // A folder that nobody made yet holds none.
   if (absl::IsNotFound(listed.status())) return std::vector<std::string>();
   TF_RETURN_IF_ERROR(listed.status());
-  std::stable_sort(listed->begin(), listed->end(),
-                   [](const ListedCheckpoint& a, const ListedCheckpoint& b) {
-                     return std::make_pair(a.step.value_or(-1), a.modified) >
-                            std::make_pair(b.step.value_or(-1), b.modified);
-                   });
   const absl::StatusOr<std::optional<std::string>> named = NamedByState(folder);
   if (!named.ok()) {
     TF_RETURN_IF_ERROR(

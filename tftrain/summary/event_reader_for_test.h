@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Reads event files back, for the tests of this folder.
+//
+// Thread-safe: the functions share nothing but the files.
 
 #ifndef TFTRAIN_SUMMARY_EVENT_READER_FOR_TEST_H_
 #define TFTRAIN_SUMMARY_EVENT_READER_FOR_TEST_H_

@@ -46,7 +46,6 @@ constexpr int kMaxRank = 254;
 constexpr int kMaxParts = 10000;
 // The version of the format that is read here.
 constexpr int kFormatVersion = 1;
-constexpr int kVarint64Bytes = 10;
 constexpr size_t kChecksumBytes = 4;
 // The name of a variant that holds a tensor.
 constexpr std::string_view kTensorVariant = "tensorflow::Tensor";
@@ -126,6 +125,14 @@ bool IsCountable(const tensorflow::TensorShapeProto& shape, int64_t width) {
     bytes *= dim.size();
   }
   return true;
+}
+
+// The number of elements.
+// REQUIRES: IsCountable.
+int64_t CountOf(const tensorflow::TensorShapeProto& shape) {
+  int64_t count = 1;
+  for (const auto& dim : shape.dim()) count *= dim.size();
+  return count;
 }
 
 // The tensor that an entry describes.
@@ -224,10 +231,10 @@ bool IsDecodable(const tensorflow::VariantTensorDataProto& variant,
     return false;
   }
   for (const tensorflow::TensorProto& tensor : variant.tensors()) {
-    int64_t count = 1;
-    if (!IsCountable(tensor.tensor_shape(), 1)) return false;
-    for (const auto& dim : tensor.tensor_shape().dim()) count *= dim.size();
-    if (count > limit) return false;
+    if (!IsCountable(tensor.tensor_shape(), 1) ||
+        CountOf(tensor.tensor_shape()) > limit) {
+      return false;
+    }
     for (const auto& inner : tensor.variant_val()) {
       if (!IsDecodable(inner, limit)) return false;
     }
@@ -266,12 +273,6 @@ absl::StatusOr<Tensor> Allocate(DataType dtype, const TensorShape& shape) {
   if (tensor.IsInitialized() || shape.num_elements() == 0) return tensor;
   return absl::ResourceExhaustedError(
       absl::StrCat("there is no memory for ", shape.DebugString()));
-}
-
-int64_t CountOf(const BundleEntryProto& proto) {
-  int64_t count = 1;
-  for (const auto& dim : proto.shape().dim()) count *= dim.size();
-  return count;
 }
 
 }  // namespace
@@ -513,9 +514,9 @@ absl::Status Bundle::CheckStored(const BundleEntryProto& proto) {
   if (IsPlain(proto.dtype())) return ReadPlain(proto, nullptr);
   TF_ASSIGN_OR_RETURN(const std::string bytes, ReadBytes(proto));
   if (proto.dtype() == tensorflow::DT_VARIANT) {
-    return CheckVariants(bytes, CountOf(proto), proto.crc32c());
+    return CheckVariants(bytes, CountOf(proto.shape()), proto.crc32c());
   }
-  return SplitStrings(bytes, CountOf(proto), proto.crc32c()).status();
+  return SplitStrings(bytes, CountOf(proto.shape()), proto.crc32c()).status();
 }
 
 absl::StatusOr<tensorflow::BundleReader*> Bundle::TensorFlowReader() {
@@ -543,8 +544,9 @@ absl::Status Bundle::ReadInto(const std::string& key,
     return reader->Lookup(key, tensor);
   }
   TF_ASSIGN_OR_RETURN(const std::string bytes, ReadBytes(proto));
-  TF_ASSIGN_OR_RETURN(const std::vector<std::string_view> strings,
-                      SplitStrings(bytes, CountOf(proto), proto.crc32c()));
+  TF_ASSIGN_OR_RETURN(
+      const std::vector<std::string_view> strings,
+      SplitStrings(bytes, CountOf(proto.shape()), proto.crc32c()));
   TF_ASSIGN_OR_RETURN(*tensor, Allocate(entry.dtype, entry.shape));
   auto flat = tensor->flat<tensorflow::tstring>();
   for (size_t i = 0; i < strings.size(); ++i) {

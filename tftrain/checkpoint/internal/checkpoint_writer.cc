@@ -104,7 +104,7 @@ absl::Status WriteState(const CheckpointJob& job, const std::string& folder,
 // Those are not for later runs to delete.
 void MarkPreserved(const CheckpointJob& job, const std::string& folder) {
   for (const KeptCheckpoint& checkpoint : job.change->preserved) {
-    if (!checkpoint.own && DirName(checkpoint.prefix) != folder) continue;
+    if (!IsOurs(checkpoint, folder)) continue;
     const absl::Status status = MarkKept(checkpoint.prefix);
     if (!status.ok()) {
       LOG(WARNING) << "The checkpoint \"" << checkpoint.prefix

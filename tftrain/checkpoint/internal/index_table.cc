@@ -23,7 +23,6 @@ constexpr size_t kTrailerBytes = 5;
 constexpr char kStored = 0;
 constexpr char kSnappy = 1;
 constexpr int kVarint32Bytes = 5;
-constexpr int kVarint64Bytes = 10;
 constexpr size_t kMaxKeyBytes = size_t{64} << 10;
 // TensorFlow's writer puts a restart at every 16th row. A limit keeps the
 // search for a row short.

@@ -35,6 +35,9 @@ namespace tftrain::internal {
 // A CRC-32C as TensorFlow's files hold it.
 uint32_t MaskedCrc(uint32_t crc);
 
+// The bytes that a varint of a 64-bit number has at most.
+inline constexpr int kVarint64Bytes = 10;
+
 // Takes a varint of at most `max_bytes` bytes off the front of `in`; false,
 // with `in` unspecified, if there is none, or one longer than its value needs.
 bool TakeVarint(std::string_view* in, int max_bytes, uint64_t* value);

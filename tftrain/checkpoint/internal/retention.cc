@@ -144,10 +144,14 @@ void Retention::Apply(const Change& change,
   next_preserved_ = change.next_preserved;
 }
 
+bool IsOurs(const KeptCheckpoint& checkpoint, std::string_view folder) {
+  return checkpoint.own || DirName(checkpoint.prefix) == folder;
+}
+
 bool DeleteCheckpoint(const KeptCheckpoint& checkpoint,
                       std::string_view folder) {
   const std::string where = DirName(checkpoint.prefix);
-  if (!checkpoint.own && where != folder) {
+  if (!IsOurs(checkpoint, folder)) {
     LOG(WARNING) << "The old checkpoint \"" << checkpoint.prefix
                  << "\" is not deleted: it does not lie in \"" << folder
                  << "\", where checkpoints are written now";

@@ -75,13 +75,16 @@ class Retention {
   std::vector<absl::Time> next_preserved_;
 };
 
+// Whether this program, which saves into `folder`, may delete or mark
+// `checkpoint`.
+bool IsOurs(const KeptCheckpoint& checkpoint, std::string_view folder);
+
 // Deletes the files of `checkpoint` that a saver writes, in an order that
 // leaves no part which could be taken for a whole. Trouble is logged at
-// WARNING. Does nothing, and says so, for a checkpoint that is neither our own
-// nor in `folder`. Returns false, and has done nothing, while somebody reads
-// the checkpoint (CheckpointPin).
-// Python: remove_checkpoint, which also deletes what a pattern in the name
-// stands for.
+// WARNING. Does nothing, and says so, for a checkpoint that is not ours.
+// Returns false, and has done nothing, while somebody reads the checkpoint
+// (CheckpointPin). Python: remove_checkpoint, which also deletes what a pattern
+// in the name stands for.
 bool DeleteCheckpoint(const KeptCheckpoint& checkpoint,
                       std::string_view folder);
 
