@@ -32,6 +32,7 @@ namespace ops = ::tensorflow::ops;
 using ::tensorflow::DataType;
 using ::tensorflow::Tensor;
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -477,6 +478,49 @@ TEST_F(SaverTest, DamageIsFoundBeforeAnyVariableChanges) {
 }
 
 // SVR-15
+TEST_F(SaverTest, ManyThreadsReadALargeCheckpoint) {
+  constexpr int64_t kElements = 1 << 20;
+  const TempDir dir;
+  const GraphPtr graph = Graph::Create();
+  const tensorflow::Scope scope = graph->scope();
+  std::vector<tensorflow::Operation> inits;
+  for (int i = 0; i < 8; ++i) {
+    const auto variable = Variable::Create(
+        *graph, scope, absl::StrCat("v", i),
+        ops::Fill(scope, {static_cast<int>(kElements)}, static_cast<float>(i)));
+    ASSERT_THAT(variable, IsOk());
+    inits.push_back(variable->initializer());
+  }
+  Group(scope.WithOpName("init"), inits);
+  const auto saver = Saver::Create(*graph);
+  ASSERT_THAT(saver, IsOk());
+  const auto first = Session::Create(graph);
+  ASSERT_THAT((*first)->Run(Target("init")), IsOk());
+  const auto prefix = (*saver)->Save(**first, dir / "model");
+  ASSERT_THAT(prefix, IsOk());
+
+  const auto session = Session::Create(graph);
+  ASSERT_THAT((*saver)->Restore(**session, *prefix), IsOk());
+  for (int i = 0; i < 8; ++i) {
+    const auto value = (*session)->Run(Fetch<std::vector<float>>(
+        absl::StrCat("v", i, "/Read/ReadVariableOp:0")));
+    EXPECT_THAT(value, IsOkAndHolds(Each(static_cast<float>(i))));
+  }
+
+  // However they share the work, the first damaged value is the one that is
+  // told of.
+  const std::string data = *prefix + ".data-00000-of-00001";
+  std::string bytes = *ReadFile(data, 1 << 30);
+  for (const size_t i : {2, 3, 6}) {
+    bytes[(i * kElements + 5) * sizeof(float)] ^= 1;
+  }
+  ASSERT_THAT(WriteFileAtomically(data, bytes), IsOk());
+  for (int trial = 0; trial < 20; ++trial) {
+    EXPECT_THAT((*saver)->Restore(**session, *prefix),
+                StatusIs(Code::kDataLoss, HasSubstr("\"v2\"")));
+  }
+}
+
 TEST_F(SaverTest, ARewrittenCheckpointIsReadAnew) {
   const TempDir dir;
   Program program;

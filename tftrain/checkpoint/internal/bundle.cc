@@ -343,6 +343,18 @@ absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(std::string_view prefix) {
   return bundle->Damaged(checked.message());
 }
 
+std::unique_ptr<Bundle> Bundle::ForAnotherThread() const {
+  std::unique_ptr<Bundle> bundle(new Bundle(prefix_));
+  bundle->table_ = table_;
+  bundle->num_tensors_ = num_tensors_;
+  bundle->shard_sizes_ = shard_sizes_;
+  return bundle;
+}
+
+int64_t Bundle::num_bytes() const {
+  return std::accumulate(shard_sizes_.begin(), shard_sizes_.end(), int64_t{0});
+}
+
 absl::Status Bundle::CheckIndex() {
   TF_RETURN_IF_ERROR(FindShards());
   BundleEntryProto proto;

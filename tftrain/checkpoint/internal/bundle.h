@@ -114,6 +114,9 @@ class Bundle {
   // Errors: kNotFound when there is no index.
   static absl::StatusOr<std::unique_ptr<Bundle>> Open(std::string_view prefix);
 
+  // The same checkpoint for another thread, by the index that was checked.
+  std::unique_ptr<Bundle> ForAnotherThread() const;
+
   ~Bundle();
   Bundle(const Bundle&) = delete;
   Bundle& operator=(const Bundle&) = delete;
@@ -123,6 +126,8 @@ class Bundle {
   Entries entries() const { return Entries(table_.get(), num_tensors_); }
   // The number of data files.
   int num_shards() const { return static_cast<int>(shard_sizes_.size()); }
+  // What they hold together.
+  int64_t num_bytes() const;
 
   // The tensor `key`, whole.
   // Errors: as ReadSlice.
@@ -172,7 +177,7 @@ class Bundle {
                          const absl::Status& status) const;
 
   const std::string prefix_;
-  std::unique_ptr<IndexTable> table_;
+  std::shared_ptr<const IndexTable> table_;
   size_t num_tensors_ = 0;
   std::vector<int64_t> shard_sizes_;
   // The data file read last.

@@ -4,9 +4,13 @@
 #include "tftrain/checkpoint/internal/restore_match.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <map>
+#include <memory>
 #include <regex>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "absl/log/log.h"
@@ -17,6 +21,7 @@
 #include "tensorflow/core/platform/statusor.h"
 #include "tensorflow/core/protobuf/trackable_object_graph.pb.h"
 #include "tensorflow/core/util/saved_tensor_slice_util.h"
+#include "tftrain/base/thread.h"
 
 namespace tftrain::internal {
 namespace {
@@ -28,6 +33,9 @@ using tensorflow::TensorSlice;
 constexpr char kObjectGraphKey[] = "_CHECKPOINTABLE_OBJECT_GRAPH";
 
 constexpr size_t kMaxListed = 20;
+
+constexpr int64_t kBytesPerReader = int64_t{8} << 20;
+constexpr int64_t kMaxReaders = 8;
 
 // A part of a tensor, as RestoreV2 asks for it.
 struct Part {
@@ -41,6 +49,21 @@ absl::StatusOr<Part> ParsePart(const RestoredTensor& tensor) {
   TF_RETURN_IF_ERROR(tensorflow::checkpoint::ParseShapeAndSlice(
       tensor.slice, &part.whole, &part.slice, &part.shape));
   return part;
+}
+
+absl::StatusOr<tensorflow::Tensor> ReadTensor(Bundle& bundle,
+                                              const RestoredTensor& wanted,
+                                              const std::string& name) {
+  if (wanted.slice.empty()) return bundle.Read(name);
+  TF_ASSIGN_OR_RETURN(const Part part, ParsePart(wanted));
+  return bundle.ReadSlice(name, part.slice);
+}
+
+// How many threads are worth their while.
+int64_t NumReaders(const Bundle& bundle, size_t num_tensors) {
+  return std::min({bundle.num_bytes() / kBytesPerReader, kMaxReaders,
+                   static_cast<int64_t>(std::thread::hardware_concurrency()),
+                   static_cast<int64_t>(num_tensors)});
 }
 
 // The names that a name-based saver uses -> those in `bundle`, for a
@@ -275,18 +298,38 @@ absl::StatusOr<RestorePlan> PlanRestore(
 absl::StatusOr<std::vector<tensorflow::Tensor>> ReadTensors(
     Bundle& bundle, const std::vector<RestoredTensor>& wanted,
     const std::vector<std::string>& names) {
-  std::vector<tensorflow::Tensor> tensors;
-  tensors.reserve(wanted.size());
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    if (wanted[i].slice.empty()) {
-      TF_ASSIGN_OR_RETURN(tensors.emplace_back(), bundle.Read(names[i]));
-    } else {
-      TF_ASSIGN_OR_RETURN(const Part part, ParsePart(wanted[i]));
-      TF_ASSIGN_OR_RETURN(tensors.emplace_back(),
-                          bundle.ReadSlice(names[i], part.slice));
+  std::vector<absl::StatusOr<tensorflow::Tensor>> tensors(wanted.size());
+  std::atomic<size_t> next = 0;
+  std::atomic<bool> failed = false;
+  const auto read_some = [&](Bundle& from) {
+    while (!failed) {
+      const size_t i = next++;
+      if (i >= wanted.size()) return;
+      tensors[i] = ReadTensor(from, wanted[i], names[i]);
+      if (!tensors[i].ok()) failed = true;
     }
+  };
+  std::vector<std::shared_ptr<Thread>> helpers;
+  for (int64_t i = 1; i < NumReaders(bundle, wanted.size()); ++i) {
+    auto helper = Thread::Start(
+        "restore", [&read_some,
+                    from = std::shared_ptr<Bundle>(bundle.ForAnotherThread())] {
+          read_some(*from);
+        });
+    // Fewer will do.
+    if (!helper.ok()) break;
+    helpers.push_back(*std::move(helper));
   }
-  return tensors;
+  read_some(bundle);
+  for (const auto& helper : helpers) helper->Join();
+
+  // What was begun was finished, and in order: the first error is one of these.
+  std::vector<tensorflow::Tensor> values;
+  values.reserve(tensors.size());
+  for (absl::StatusOr<tensorflow::Tensor>& tensor : tensors) {
+    TF_ASSIGN_OR_RETURN(values.emplace_back(), std::move(tensor));
+  }
+  return values;
 }
 
 }  // namespace tftrain::internal

@@ -29,8 +29,10 @@ absl::StatusOr<RestorePlan> PlanRestore(
     Bundle& bundle, const std::vector<RestoredTensor>& wanted,
     const RestoreSpec& spec);
 
-// The values of `wanted`, which lie under `names`.
-// Errors: those of Bundle::Read and Bundle::ReadSlice.
+// The values of `wanted`, which lie under `names`. Large checkpoints are read
+// by up to eight threads.
+// Errors: those of Bundle::Read and Bundle::ReadSlice, of the first value that
+// has one.
 absl::StatusOr<std::vector<tensorflow::Tensor>> ReadTensors(
     Bundle& bundle, const std::vector<RestoredTensor>& wanted,
     const std::vector<std::string>& names);
