@@ -308,14 +308,14 @@ Bundle::Entries::const_iterator Bundle::Entries::end() const {
 
 Bundle::Entries::const_iterator Bundle::Entries::find(
     std::string_view name) const {
-  if (count(name) == 0) return end();
-  return const_iterator(table_->LowerBound(name));
+  if (name < kFirstName) return end();
+  IndexTable::Cursor cursor = table_->LowerBound(name);
+  if (!cursor.valid() || cursor.key() != name) return end();
+  return const_iterator(std::move(cursor));
 }
 
 size_t Bundle::Entries::count(std::string_view name) const {
-  if (name < kFirstName) return 0;
-  const IndexTable::Cursor cursor = table_->LowerBound(name);
-  return cursor.valid() && cursor.key() == name ? 1 : 0;
+  return find(name) == end() ? 0 : 1;
 }
 
 Bundle::Entry Bundle::Entries::at(std::string_view name) const {

@@ -10,7 +10,9 @@
 #include <memory>
 #include <regex>
 #include <set>
+#include <string_view>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 
 #include "absl/log/log.h"
@@ -226,25 +228,35 @@ absl::Status Judge(const RestorePlan& plan, const RestoreSpec& spec) {
       "leave out or how it is called"));
 }
 
-// Gives the names of a checkpoint of tf.train.Checkpoint to what is not found
-// under its own.
-absl::Status FindObjects(Bundle& bundle, RestorePlan* plan) {
-  const auto lost = [&](const RestorePlan::Item& item) {
-    return item.action == RestorePlan::Action::kRestore &&
-           bundle.entries().count(item.stored_name) == 0;
-  };
-  if (std::none_of(plan->items.begin(), plan->items.end(), lost)) {
-    return absl::OkStatus();
+// Looks for `wanted` under the name that `item` has for it.
+absl::Status Match(const Bundle::Entries& entries, const RestoredTensor& wanted,
+                   RestorePlan::Item* item) {
+  const auto it = entries.find(item->stored_name);
+  if (it != entries.end()) {
+    item->action = RestorePlan::Action::kRestore;
+    return Compare(wanted, it->second, item);
   }
+  item->action = RestorePlan::Action::kMissing;
+  item->wanted = TypeText(wanted.dtype, wanted.shape);
+  return absl::OkStatus();
+}
+
+// Looks for what is missing under the names of a checkpoint of
+// tf.train.Checkpoint.
+absl::Status MatchObjects(Bundle& bundle,
+                          const std::vector<RestoredTensor>& wanted,
+                          RestorePlan* plan) {
   TF_ASSIGN_OR_RETURN(const auto objects, ObjectNames(bundle));
   bool found = false;
-  for (RestorePlan::Item& item : plan->items) {
-    if (!lost(item)) continue;
-    auto it = objects.find(item.stored_name);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    RestorePlan::Item& item = plan->items[i];
+    if (item.action != RestorePlan::Action::kMissing) continue;
+    const auto it = objects.find(item.stored_name);
     if (it == objects.end() || bundle.entries().count(it->second) == 0) {
       continue;
     }
     item.stored_name = it->second;
+    TF_RETURN_IF_ERROR(Match(bundle.entries(), wanted[i], &item));
     found = true;
   }
   if (found) {
@@ -255,6 +267,25 @@ absl::Status FindObjects(Bundle& bundle, RestorePlan* plan) {
   return absl::OkStatus();
 }
 
+// The names of `entries` that `plan` does not use.
+std::vector<std::string> NamesNotIn(const RestorePlan& plan,
+                                    const Bundle::Entries& entries) {
+  std::unordered_set<std::string_view> used;
+  for (const RestorePlan::Item& item : plan.items) {
+    if (item.action == RestorePlan::Action::kRestore ||
+        item.action == RestorePlan::Action::kMismatched) {
+      used.insert(item.stored_name);
+    }
+  }
+  std::vector<std::string> names;
+  // Most often all of them are used.
+  if (used.size() == entries.size()) return names;
+  for (const auto& [name, entry] : entries) {
+    if (used.count(name) == 0) names.push_back(name);
+  }
+  return names;
+}
+
 }  // namespace
 
 absl::StatusOr<RestorePlan> PlanRestore(
@@ -263,34 +294,21 @@ absl::StatusOr<RestorePlan> PlanRestore(
   TF_ASSIGN_OR_RETURN(const NameRules rules, NameRules::Create(spec));
   RestorePlan plan;
   plan.prefix = bundle.prefix();
+  plan.items.reserve(wanted.size());
+  bool complete = true;
   for (const RestoredTensor& tensor : wanted) {
-    RestorePlan::Item item;
+    RestorePlan::Item& item = plan.items.emplace_back();
     item.name = tensor.key;
     item.stored_name = rules.StoredName(tensor.key);
     if (!rules.Includes(tensor.key)) {
       item.action = RestorePlan::Action::kExcluded;
-    }
-    plan.items.push_back(std::move(item));
-  }
-  TF_RETURN_IF_ERROR(FindObjects(bundle, &plan));
-
-  std::set<std::string> used;
-  const Bundle::Entries entries = bundle.entries();
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    RestorePlan::Item& item = plan.items[i];
-    if (item.action == RestorePlan::Action::kExcluded) continue;
-    const auto it = entries.find(item.stored_name);
-    if (it == entries.end()) {
-      item.action = RestorePlan::Action::kMissing;
-      item.wanted = TypeText(wanted[i].dtype, wanted[i].shape);
       continue;
     }
-    used.insert(item.stored_name);
-    TF_RETURN_IF_ERROR(Compare(wanted[i], it->second, &item));
+    TF_RETURN_IF_ERROR(Match(bundle.entries(), tensor, &item));
+    if (item.action == RestorePlan::Action::kMissing) complete = false;
   }
-  for (const auto& [name, entry] : entries) {
-    if (used.count(name) == 0) plan.extra.push_back(name);
-  }
+  if (!complete) TF_RETURN_IF_ERROR(MatchObjects(bundle, wanted, &plan));
+  plan.extra = NamesNotIn(plan, bundle.entries());
   plan.status = Judge(plan, spec);
   return plan;
 }
