@@ -40,12 +40,12 @@ int main(int argc, char** argv) {
   tftrain::SaveHabits habits;
   habits.max_to_keep = 2;
   tftrain::SavingProgram program(habits);
-  TF_CHECK_OK(program.Start(root));
+  tftrain::MustSucceed(program.Start(root));
   CHECK(program.Number().has_value());
   for (int64_t number = *program.Number() + 1;; ++number) {
     Say('b', number);
-    TF_CHECK_OK(program.Save(root, number, mode));
-    if (mode == 'a') TF_CHECK_OK(program.saver().WaitForSave());
+    tftrain::MustSucceed(program.Save(root, number, mode));
+    if (mode == 'a') tftrain::MustSucceed(program.saver().WaitForSave());
     Say('a', number);
   }
 }

@@ -56,6 +56,8 @@ size_t HashOf(const FolderContent& content) {
 
 }  // namespace
 
+void MustSucceed(const absl::Status& status) { CHECK(status.ok()) << status; }
+
 std::vector<SaveHabits> AllSaveHabits() {
   std::vector<SaveHabits> all;
   const auto add = [&all](std::string name, std::string script) -> SaveHabits& {
@@ -306,16 +308,16 @@ void RecordedRun::Play(SavingProgram& program, const CrashDisk& disk,
     }
     in_background = 0;
   };
-  TF_CHECK_OK(program.Start(root));
+  MustSucceed(program.Start(root));
   for (const char action : program.habits().script) {
     if (action == 'h') {
       program.LetAnHourPass();
     } else if (action == 'd') {
-      TF_CHECK_OK(program.NewSaver());
+      MustSucceed(program.NewSaver());
       if (std::exchange(in_background, 0) > 0) forget();
     } else if (action == 'r') {
       await();
-      TF_CHECK_OK(program.Start(root));
+      MustSucceed(program.Start(root));
     } else {
       marks_.push_back({disk.call_count(), ++number, false, {}});
       const absl::Status status = program.Save(root, number, action);

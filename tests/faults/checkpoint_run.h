@@ -48,6 +48,9 @@ struct SaveHabits {
 // The habits of all tests.
 std::vector<SaveHabits> AllSaveHabits();
 
+// Ends the program unless `status` is OK.
+void MustSucceed(const absl::Status& status);
+
 // A model and the programs that train it, one after the other: a saver, a
 // session. The n-th save writes the number n into every variable.
 //

@@ -47,8 +47,9 @@ constexpr int kMaxParts = 10000;
 // The version of the format that is read here.
 constexpr int kFormatVersion = 1;
 constexpr size_t kChecksumBytes = 4;
-// The name of a variant that holds a tensor.
+// The names of variants that hold a tensor, and a list of them.
 constexpr std::string_view kTensorVariant = "tensorflow::Tensor";
+constexpr std::string_view kListVariant = "tensorflow::TensorList";
 constexpr std::string_view kDatasetVariant = "DatasetVariant";
 // Read at once, so that the bytes are still in the processor's cache when their
 // checksum is computed.
@@ -219,6 +220,31 @@ absl::StatusOr<std::vector<std::string_view>> SplitStrings(
   return strings;
 }
 
+// Whether `metadata` is what TensorFlow writes of a list with `num_tensors`
+// tensors: which places are empty, as a number and the places; the type and the
+// greatest length, as varints; the shape of an element. Its decoder believes
+// all of it, and takes what it happens to find in memory for what is missing.
+bool DescribesList(std::string_view metadata, size_t num_tensors) {
+  uint64_t num_empty = 0;
+  if (!TakeVarint(&metadata, kVarint64Bytes, &num_empty) ||
+      num_empty > metadata.size()) {
+    return false;
+  }
+  uint64_t number = 0;
+  for (uint64_t i = 0; i < num_empty; ++i) {
+    if (!TakeVarint(&metadata, kVarint64Bytes, &number) ||
+        number >= num_tensors + num_empty) {
+      return false;
+    }
+  }
+  tensorflow::TensorShapeProto shape;
+  return TakeVarint(&metadata, kVarint64Bytes, &number) &&
+         tensorflow::DataType_IsValid(static_cast<int>(number)) &&
+         TakeVarint(&metadata, kVarint64Bytes, &number) &&
+         Parse(metadata, &shape) &&
+         tensorflow::PartialTensorShape::IsValid(shape);
+}
+
 // Whether TensorFlow can decode a variant of `limit` bytes. It allocates what
 // the tensors in it claim to be, but those that it writes take a byte for each
 // element at least; it passes over tensors that it cannot read, and then
@@ -227,7 +253,10 @@ absl::StatusOr<std::vector<std::string_view>> SplitStrings(
 bool IsDecodable(const tensorflow::VariantTensorDataProto& variant,
                  int64_t limit) {
   if ((variant.type_name() == kTensorVariant && variant.tensors_size() != 1) ||
-      absl::StrContains(variant.type_name(), kDatasetVariant)) {
+      absl::StrContains(variant.type_name(), kDatasetVariant) ||
+      (variant.type_name() == kListVariant &&
+       !DescribesList(variant.metadata(),
+                      static_cast<size_t>(variant.tensors_size())))) {
     return false;
   }
   for (const tensorflow::TensorProto& tensor : variant.tensors()) {

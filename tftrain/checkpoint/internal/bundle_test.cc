@@ -13,6 +13,7 @@
 #include "absl/crc/crc32c.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/framework/variant.h"
+#include "tensorflow/core/kernels/tensor_list.h"
 #include "tensorflow/core/lib/io/table_builder.h"
 #include "tensorflow/core/lib/io/table_options.h"
 #include "tensorflow/core/platform/env.h"
@@ -408,6 +409,65 @@ TEST_F(BundleTest, ReadsEveryKindOfTensor) {
   EXPECT_TRUE((*(*bundle)->Read("flag")).scalar<bool>()());
   EXPECT_EQ((*(*bundle)->Read("none")).shape(), TensorShape({0, 3}));
   EXPECT_EQ((*(*bundle)->Read("no_text")).NumElements(), 0);
+}
+
+// A list with room for four tensors, of which the second is there.
+tensorflow::VariantTensorDataProto ListOfOne() {
+  tensorflow::TensorList list;
+  list.element_dtype = tensorflow::DT_FLOAT;
+  list.element_shape = tensorflow::PartialTensorShape({-1});
+  list.tensors().assign(4, Tensor(tensorflow::DT_INVALID));
+  list.tensors()[1] = Floats({3});
+  tensorflow::VariantTensorData data;
+  tensorflow::Variant(list).Encode(&data);
+  tensorflow::VariantTensorDataProto proto;
+  data.ToProto(&proto);
+  return proto;
+}
+
+TEST_F(BundleTest, AListOfTensorsMustDescribeItself) {
+  const tensorflow::VariantTensorDataProto whole = ListOfOne();
+  std::vector<std::string> all = {whole.metadata()};
+  tensorflow::TensorShapeProto shape;
+  tensorflow::PartialTensorShape({-1}).AsProto(&shape);
+  for (size_t size = 0; size < whole.metadata().size(); ++size) {
+    // Without its shape, it is a list of scalars.
+    if (size + shape.ByteSizeLong() == whole.metadata().size()) continue;
+    all.push_back(whole.metadata().substr(0, size));
+  }
+  // More empty places than bytes, and one that the list does not have.
+  all.push_back("\xff\xff\xff\x7f" + whole.metadata().substr(1));
+  all.push_back(whole.metadata());
+  all.back()[2] = 9;
+  std::vector<absl::Status> results;
+  for (size_t i = 0; i < all.size(); ++i) {
+    tensorflow::VariantTensorDataProto proto = whole;
+    proto.set_metadata(all[i]);
+    Tensor variant(tensorflow::DT_VARIANT, TensorShape({}));
+    variant.scalar<tensorflow::Variant>()() =
+        tensorflow::VariantTensorDataProto(proto);
+    const std::string prefix = dir_ / absl::StrCat("list", i);
+    {
+      tensorflow::BundleWriter writer(tensorflow::Env::Default(), prefix);
+      ASSERT_THAT(writer.Add("list", variant), IsOk());
+      ASSERT_THAT(writer.Finish(), IsOk());
+    }
+    const auto bundle = Bundle::Open(prefix);
+    ASSERT_THAT(bundle, IsOk());
+    const auto read = (*bundle)->Read("list");
+    results.push_back(read.status());
+    if (i > 0) continue;
+    ASSERT_THAT(read, IsOk());
+    const auto* const list =
+        read->scalar<tensorflow::Variant>()().get<tensorflow::TensorList>();
+    ASSERT_NE(list, nullptr);
+    ASSERT_EQ(list->tensors().size(), 4u);
+    EXPECT_THAT(ValuesOf(list->tensors()[1]), ElementsAre(0, 1, 2));
+  }
+  EXPECT_THAT(results.front(), IsOk());
+  for (size_t i = 1; i < results.size(); ++i) {
+    EXPECT_THAT(results[i], StatusIs(absl::StatusCode::kDataLoss)) << i;
+  }
 }
 
 // Variants with valid checksums that TensorFlow's reader dies of.
