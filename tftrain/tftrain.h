@@ -24,6 +24,9 @@
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/hooks/every.h"
 #include "tftrain/hooks/logging_tensor_hook.h"
+#include "tftrain/hooks/profile_window_hook.h"
+#include "tftrain/hooks/profiler_hook.h"
+#include "tftrain/hooks/resource_usage_hook.h"
 #include "tftrain/hooks/session_run_hook.h"
 #include "tftrain/hooks/step_counter_hook.h"
 #include "tftrain/hooks/stop_at_step_hook.h"
@@ -41,5 +44,6 @@
 #include "tftrain/setup/session_creator.h"
 #include "tftrain/setup/session_manager.h"
 #include "tftrain/summary/event_file_writer.h"
+#include "tftrain/summary/timeline.h"
 
 #endif  // TFTRAIN_TFTRAIN_H_
