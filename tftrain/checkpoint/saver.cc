@@ -147,6 +147,7 @@ class Saver::Impl {
   bool empty() const { return built_ && !save_graph_.has_value(); }
   const SaverDef& saver_def() const { return def_; }
   internal::Retention& retention() { return retention_; }
+  absl::Time Now() const { return options_.clock->Now(); }
 
   absl::Status Build(Graph& graph) {
     if (built_) return absl::OkStatus();
@@ -222,6 +223,10 @@ class Saver::Impl {
     bool given_up = false;
   };
 
+  // Waits for a save in the background; what became of it is for
+  // WaitForSave() to tell.
+  // Errors: kDeadlineExceeded when it has not ended.
+  absl::Status AwaitRunning(absl::Duration patience);
   absl::Status CheckBuilt() const;
   absl::StatusOr<std::string> CheckPath(const std::string& path,
                                         const SaveOptions& options) const;
@@ -253,6 +258,8 @@ class Saver::Impl {
   std::shared_ptr<internal::Snapshotter> snapshotter_;
   internal::Retention retention_;
   std::shared_ptr<RunningSave> running_;
+  // What became of the last one, until somebody asks.
+  absl::Status ended_;
   // The checkpoint that was restored last, and the session.
   std::string restored_from_;
   std::weak_ptr<const void> restored_;
@@ -357,7 +364,7 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
                                               const std::string& path,
                                               const SaveOptions& options) {
   TF_RETURN_IF_ERROR(CheckBuilt());
-  TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
+  TF_RETURN_IF_ERROR(AwaitRunning(absl::InfiniteDuration()));
   TF_ASSIGN_OR_RETURN(internal::CheckpointJob job,
                       MakeJob(session, path, options));
   if (empty()) return "";
@@ -423,6 +430,11 @@ void Saver::Impl::NoteSaved(const internal::CheckpointJob& job,
 }
 
 absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
+  TF_RETURN_IF_ERROR(AwaitRunning(patience));
+  return std::exchange(ended_, absl::OkStatus());
+}
+
+absl::Status Saver::Impl::AwaitRunning(absl::Duration patience) {
   if (running_ == nullptr) return absl::OkStatus();
   if (!running_->thread->JoinFor(patience)) {
     running_->given_up = true;
@@ -436,13 +448,14 @@ absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
   }
   const std::shared_ptr<RunningSave> ended = std::exchange(running_, nullptr);
   if (ended->status.ok()) NoteSaved(ended->job, std::move(ended->undeleted));
-  return ended->status;
+  ended_ = ended->status;
+  return absl::OkStatus();
 }
 
 absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
                                   RestorePart part, const RestoreSpec* spec) {
   TF_RETURN_IF_ERROR(CheckBuilt());
-  TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
+  TF_RETURN_IF_ERROR(AwaitRunning(absl::InfiniteDuration()));
   if (empty() || (part == RestorePart::kIterators && !restores_iterators())) {
     return absl::OkStatus();
   }
@@ -675,6 +688,12 @@ absl::Status Saver::Restore(Session& session, const std::string& path,
 absl::StatusOr<RestorePlan> Saver::PlanRestore(const std::string& path,
                                                const RestoreSpec& spec) const {
   return impl_->PlanRestore(path, spec);
+}
+
+absl::Status Saver::AddRetention(const RetentionPolicy& policy) {
+  TF_RETURN_IF_ERROR(CheckRetention({policy}));
+  impl_->retention().Add(policy, impl_->Now());
+  return absl::OkStatus();
 }
 
 std::optional<std::string> Saver::RestoredFrom(const Session& session) const {

@@ -207,7 +207,8 @@ class Saver {
   // there. A session on a server, and a graph whose operations must save, are
   // saved in the foreground.
   // Errors: kInvalidArgument for SnapshotMode::kStream; those of Save() that
-  // have nothing to do with files; that of the save before, if nobody asked.
+  // have nothing to do with files; that of the save in the background before,
+  // if nobody asked.
   absl::StatusOr<std::string> SaveAsync(Session& session,
                                         const std::string& path,
                                         const SaveOptions& options);
@@ -215,10 +216,10 @@ class Saver {
   // Whether a save in the background has not ended yet.
   bool saving() const;
 
-  // Waits for a save in the background and returns what became of it, once; OK
-  // when there is none.
-  // Errors: those of Save(); kDeadlineExceeded when it has not ended within
-  // `patience`; it goes on then.
+  // Waits for a save in the background and returns what became of it, once,
+  // also when another Save() or Restore() has waited for it; OK when there is
+  // none. Errors: those of Save(); kDeadlineExceeded when it has not ended
+  // within `patience`; it goes on then.
   absl::Status WaitForSave(absl::Duration patience = absl::InfiniteDuration());
 
   // Notes what became known of the checkpoint `prefix` later, such as by an
@@ -268,6 +269,11 @@ class Saver {
   // `status`; kFailedPrecondition when there is nothing to restore.
   absl::StatusOr<RestorePlan> PlanRestore(const std::string& path,
                                           const RestoreSpec& spec = {}) const;
+
+  // Keeps, from the next save on, also what `policy` keeps: what a hook needs
+  // beside the options.
+  // Errors: those of CheckRetention().
+  absl::Status AddRetention(const RetentionPolicy& policy);
 
   // The checkpoint that was restored last, if that was done in `session`.
   std::optional<std::string> RestoredFrom(const Session& session) const;

@@ -118,6 +118,21 @@ TEST_P(SaverAsyncTest, RotatesAsInTheForeground) {
                                "model.ckpt-3.index", "model.ckpt-3.meta"));
 }
 
+TEST_P(SaverAsyncTest, ASaveInBetweenTakesNobodysErrorAway) {
+  // The hook that began the save asks, though another hook saved meanwhile.
+  disk_.FailCall(4, ENOSPC);
+  SetAndBegin(1);
+
+  EXPECT_THAT(
+      trainer_.saver().Save(trainer_.session(), dir_ / "model.ckpt", AtStep(2)),
+      IsOkAndHolds(dir_ / "model.ckpt-2"));
+
+  EXPECT_THAT(trainer_.saver().WaitForSave(),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       HasSubstr("model.ckpt-1")));
+  EXPECT_THAT(trainer_.saver().WaitForSave(), IsOk());
+}
+
 TEST_P(SaverAsyncTest, AnErrorIsToldOnceAndHarmsNothing) {
   const std::string good = SetAndBegin(1);
   ASSERT_THAT(trainer_.saver().WaitForSave(), IsOk());

@@ -105,6 +105,19 @@ TEST_F(SaverRetentionTest, AMetricThatComesLaterCountsInALaterRun) {
   EXPECT_THAT(Steps(), ElementsAre(4, 5));
 }
 
+TEST_F(SaverRetentionTest, APolicyMayBeAddedWhileTheRunGoesOn) {
+  Program program(Keeping({KeepNewest{1}}));
+  ASSERT_THAT(Save(program, 1, {{"loss", 0.1}}), IsOk());
+
+  ASSERT_THAT(program.saver().AddRetention(KeepBest{"loss"}), IsOk());
+  ASSERT_THAT(Save(program, 2, {{"loss", 0.2}}), IsOk());
+  ASSERT_THAT(Save(program, 3, {{"loss", 0.3}}), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(1, 3));
+  EXPECT_THAT(program.saver().AddRetention(KeepBest{""}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST_F(SaverRetentionTest, NoLaterRunDeletesWhatIsKeptForGood) {
   {
     Program program(Keeping({KeepNewest{1}, KeepEverySteps{2}}));

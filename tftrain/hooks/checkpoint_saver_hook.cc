@@ -17,6 +17,7 @@
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/folder_lock.h"
 #include "tftrain/graph/global_step.h"
+#include "tftrain/hooks/internal/training_pause.h"
 #include "tftrain/summary/event_file_writer_cache.h"
 
 namespace tftrain {
@@ -206,6 +207,7 @@ absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
 
 absl::Status CheckpointSaverHook::SaveInStep(SessionRunContext& context,
                                              int64_t step) {
+  const internal::TrainingPause pause(clock_);
   TF_RETURN_IF_ERROR(TellBeforeSave(context.session(), step));
   const absl::Status started =
       StartSave(context.session(), step, options_.async);
@@ -214,6 +216,7 @@ absl::Status CheckpointSaverHook::SaveInStep(SessionRunContext& context,
 }
 
 absl::Status CheckpointSaverHook::FinishInStep(SessionRunContext& context) {
+  const internal::TrainingPause pause(clock_);
   const int64_t step = *saving_step_;
   const absl::Status saved = AwaitSave();
   if (!saved.ok()) return Tolerate(saved);

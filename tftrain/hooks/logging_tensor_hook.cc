@@ -4,35 +4,17 @@
 #include "tftrain/hooks/logging_tensor_hook.h"
 
 #include "absl/log/log.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/graph/global_step.h"
+#include "tftrain/hooks/internal/named_tensors.h"
 #include "tftrain/hooks/internal/tensor_text.h"
 
 namespace tftrain {
 namespace {
-
-// The full name of what a user calls "loss:0" or "loss".
-absl::StatusOr<std::string> TensorName(const Graph& graph,
-                                       const std::string& name) {
-  if (absl::StrContains(name, ':')) {
-    TF_RETURN_IF_ERROR(graph.FindTensor(name).status());
-    return name;
-  }
-  TF_ASSIGN_OR_RETURN(const tensorflow::Node* node, graph.FindOperation(name));
-  if (node->num_outputs() != 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the operation \"", name, "\" has ", node->num_outputs(),
-        node->num_outputs() == 0
-            ? " outputs and no value to log; name another one"
-            : " outputs; name the one to log, such as \"" + name + ":0\""));
-  }
-  return absl::StrCat(name, ":0");
-}
 
 std::string DefaultText(const LoggedValues& values) {
   std::string text = absl::StrJoin(
@@ -92,7 +74,7 @@ absl::Status LoggingTensorHook::Begin(BeginContext& context) {
   std::vector<FetchTree> fetches;
   for (const LoggedTensor& logged : options_.tensors) {
     TF_ASSIGN_OR_RETURN(std::string name,
-                        TensorName(context.graph(), logged.tensor));
+                        internal::TensorName(context.graph(), logged.tensor));
     fetches.push_back(Fetch<tensorflow::Tensor>(std::move(name)));
   }
   fetches_ = List(std::move(fetches));

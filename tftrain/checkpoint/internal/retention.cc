@@ -87,14 +87,16 @@ bool Preserves(const Policy&, const KeptCheckpoint&, absl::Time*) {
 
 }  // namespace
 
-Retention::Retention(std::vector<RetentionPolicy> policies, absl::Time now)
-    : policies_(std::move(policies)),
-      next_preserved_(policies_.size(), absl::InfiniteFuture()) {
-  for (size_t i = 0; i < policies_.size(); ++i) {
-    if (const auto* hours = std::get_if<KeepEveryHours>(&policies_[i])) {
-      next_preserved_[i] = now + absl::Hours(hours->hours);
-    }
-  }
+Retention::Retention(const std::vector<RetentionPolicy>& policies,
+                     absl::Time now) {
+  for (const RetentionPolicy& policy : policies) Add(policy, now);
+}
+
+void Retention::Add(const RetentionPolicy& policy, absl::Time now) {
+  policies_.push_back(policy);
+  const auto* hours = std::get_if<KeepEveryHours>(&policy);
+  next_preserved_.push_back(hours == nullptr ? absl::InfiniteFuture()
+                                             : now + absl::Hours(hours->hours));
 }
 
 Retention::Change Retention::Plan(std::string_view prefix, absl::Time now,
@@ -141,7 +143,9 @@ void Retention::Apply(const Change& change,
                       std::vector<KeptCheckpoint> undeleted) {
   kept_ = change.kept;
   undeleted_ = std::move(undeleted);
-  next_preserved_ = change.next_preserved;
+  // A policy may have been added since.
+  std::copy(change.next_preserved.begin(), change.next_preserved.end(),
+            next_preserved_.begin());
 }
 
 bool IsOurs(const KeptCheckpoint& checkpoint, std::string_view folder) {

@@ -50,7 +50,11 @@ class Retention {
   };
 
   // The intervals of KeepEveryHours begin at `now`.
-  Retention(std::vector<RetentionPolicy> policies, absl::Time now);
+  Retention(const std::vector<RetentionPolicy>& policies, absl::Time now);
+
+  // Keeps, from the next Plan() on, also what `policy` keeps; an interval of
+  // KeepEveryHours begins at `now`.
+  void Add(const RetentionPolicy& policy, absl::Time now);
 
   // Oldest first.
   const std::vector<KeptCheckpoint>& kept() const { return kept_; }
@@ -68,7 +72,7 @@ class Retention {
   void Apply(const Change& change, std::vector<KeptCheckpoint> undeleted);
 
  private:
-  const std::vector<RetentionPolicy> policies_;
+  std::vector<RetentionPolicy> policies_;
 
   std::vector<KeptCheckpoint> kept_;
   std::vector<KeptCheckpoint> undeleted_;

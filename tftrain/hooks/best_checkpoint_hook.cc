@@ -1,0 +1,192 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/hooks/best_checkpoint_hook.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+#include "tftrain/base/file.h"
+#include "tftrain/checkpoint/checkpoint_list.h"
+#include "tftrain/checkpoint/filename.h"
+#include "tftrain/hooks/internal/training_pause.h"
+
+namespace tftrain {
+namespace {
+
+struct Ranked {
+  double value;
+  std::string prefix;
+};
+
+bool IsBetter(double a, double b, MetricMode mode) {
+  return mode == MetricMode::kMin ? a < b : a > b;
+}
+
+// The complete checkpoints of `folder` that have the metric, best first, of
+// equal ones the newest.
+absl::StatusOr<std::vector<Ranked>> Rank(std::string_view folder,
+                                         const std::string& metric,
+                                         MetricMode mode) {
+  TF_ASSIGN_OR_RETURN(const std::vector<ListedCheckpoint> checkpoints,
+                      ListCheckpoints(folder));
+  std::vector<Ranked> ranked;
+  for (const ListedCheckpoint& checkpoint : checkpoints) {
+    if (!checkpoint.complete) continue;
+    const std::map<std::string, double> metrics =
+        Saver::Metrics(checkpoint.prefix);
+    const auto it = metrics.find(metric);
+    if (it != metrics.end()) ranked.push_back({it->second, checkpoint.prefix});
+  }
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [mode](const Ranked& a, const Ranked& b) {
+                     return IsBetter(a.value, b.value, mode);
+                   });
+  return ranked;
+}
+
+}  // namespace
+
+BestCheckpointHook::BestCheckpointHook(Options options)
+    : options_(std::move(options)),
+      metric_(options_.metric.empty() ? options_.tensor : options_.metric),
+      save_path_(
+          JoinPath(options_.checkpoint_dir, options_.checkpoint_basename)),
+      clock_(options_.clock != nullptr ? options_.clock : Clock::Real()) {}
+
+absl::Status BestCheckpointHook::Begin(BeginContext& context) {
+  if (options_.checkpoint_dir.empty()) {
+    return absl::InvalidArgumentError(
+        "checkpoint_dir is empty, give the folder for the checkpoints");
+  }
+  if (metric_.empty()) {
+    return absl::InvalidArgumentError(
+        "neither metric nor tensor is set, say by what checkpoints are judged");
+  }
+  if (options_.keep < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("keep is \"", options_.keep,
+                     "\", give a positive number of checkpoints"));
+  }
+  scaffold_ = context.scaffold();
+  if (!is_measuring()) return absl::OkStatus();
+  return watch_.Begin(context, options_.tensor, options_.source, options_.every,
+                      options_.clock, "BestCheckpointHook");
+}
+
+absl::Status BestCheckpointHook::AfterCreateSession(Session&, Coordinator&) {
+  saver_ = options_.saver != nullptr ? options_.saver : scaffold_->saver();
+  if (saver_ == nullptr || saver_->empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "there is nothing to save into \"", options_.checkpoint_dir,
+        "\": the session has no saver, or one without variables"));
+  }
+  if (told_.lock() != saver_) {
+    TF_RETURN_IF_ERROR(
+        saver_->AddRetention(KeepBest{metric_, options_.keep, options_.mode}));
+    told_ = saver_;
+  }
+  last_saved_.reset();
+  best_.clear();
+  TF_RETURN_IF_ERROR(CreateFolders(DirName(save_path_)));
+  TF_ASSIGN_OR_RETURN(const std::vector<Ranked> ranked,
+                      Rank(DirName(save_path_), metric_, options_.mode));
+  for (const Ranked& each : ranked) {
+    if (best_.size() == static_cast<size_t>(options_.keep)) break;
+    best_.push_back(each.value);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionRunArgs> BestCheckpointHook::BeforeRun(
+    SessionRunContext&) {
+  return is_measuring() ? watch_.BeforeRun() : SessionRunArgs();
+}
+
+absl::Status BestCheckpointHook::AfterRun(SessionRunContext& context,
+                                          const SessionRunValues& values) {
+  if (!is_measuring()) return absl::OkStatus();
+  TF_ASSIGN_OR_RETURN(const std::optional<Measurement> measured,
+                      watch_.AfterRun(context, values));
+  if (!measured.has_value() || !IsAmongBest(measured->value)) {
+    return absl::OkStatus();
+  }
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  // That of an earlier step is not the model that would be saved now.
+  if (measured->step != step) return absl::OkStatus();
+  return Save(context.session(), *measured);
+}
+
+bool BestCheckpointHook::IsAmongBest(double value) const {
+  if (!std::isfinite(value)) return false;
+  return best_.size() < static_cast<size_t>(options_.keep) ||
+         IsBetter(value, best_.back(), options_.mode);
+}
+
+std::optional<std::string> BestCheckpointHook::NewestOf(int64_t step) const {
+  const std::vector<std::string> kept = saver_->last_checkpoints();
+  if (kept.empty() || StepOfPrefix(kept.back()) != step ||
+      BaseOfPrefix(BaseName(kept.back())) != BaseName(save_path_)) {
+    return std::nullopt;
+  }
+  return kept.back();
+}
+
+absl::Status BestCheckpointHook::Save(Session& session,
+                                      const Measurement& measured) {
+  const internal::TrainingPause pause(clock_);
+  if (const std::optional<std::string> saved = NewestOf(measured.step)) {
+    TF_RETURN_IF_ERROR(Saver::SetMetric(*saved, metric_, measured.value));
+  } else {
+    Saver::SaveOptions options;
+    options.global_step = measured.step;
+    options.write_meta_graph = options_.save_graph_def;
+    options.metrics = {{metric_, measured.value}};
+    TF_RETURN_IF_ERROR(saver_->Save(session, save_path_, options).status());
+  }
+  LOG(INFO) << "Kept the checkpoint of step " << measured.step << ", whose \""
+            << metric_ << "\" of " << measured.value << " is among the best "
+            << options_.keep;
+  last_saved_ = measured;
+  best_.insert(std::upper_bound(best_.begin(), best_.end(), measured.value,
+                                [this](double a, double b) {
+                                  return IsBetter(a, b, options_.mode);
+                                }),
+               measured.value);
+  if (best_.size() > static_cast<size_t>(options_.keep)) best_.pop_back();
+  return absl::OkStatus();
+}
+
+absl::Status BestCheckpointHook::End(Session&) {
+  // The last save of another hook may have written the same step once more.
+  if (!last_saved_.has_value()) return absl::OkStatus();
+  const std::optional<std::string> saved = NewestOf(last_saved_->step);
+  if (!saved.has_value()) return absl::OkStatus();
+  return Saver::SetMetric(*saved, metric_, last_saved_->value);
+}
+
+absl::StatusOr<std::optional<std::string>> BestCheckpoint(
+    std::string_view folder, const std::string& metric, MetricMode mode) {
+  TF_ASSIGN_OR_RETURN(const std::vector<Ranked> ranked,
+                      Rank(folder, metric, mode));
+  if (ranked.empty()) return std::optional<std::string>();
+  return std::optional<std::string>(ranked.front().prefix);
+}
+
+std::shared_ptr<BestCheckpointHook> KeepBestCheckpoints(
+    std::string checkpoint_dir, std::string tensor, const Every& every,
+    MetricMode mode) {
+  BestCheckpointHook::Options options;
+  options.checkpoint_dir = std::move(checkpoint_dir);
+  options.tensor = std::move(tensor);
+  options.every = every;
+  options.mode = mode;
+  return std::make_shared<BestCheckpointHook>(std::move(options));
+}
+
+}  // namespace tftrain

@@ -1,0 +1,234 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/hooks/best_checkpoint_hook.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "tftrain/checkpoint/checkpoint_list.h"
+#include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/hooks/checkpoint_saver_hook.h"
+#include "tftrain/testing/hook_driver.h"
+#include "tftrain/testing/matchers.h"
+#include "tftrain/testing/temp_dir.h"
+
+namespace tftrain {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+// A run that keeps its newest checkpoint only, beside the best by x:0.
+class BestCheckpointHookTest : public ::testing::Test {
+ protected:
+  BestCheckpointHookTest() {
+    options_.checkpoint_dir = dir_.path();
+    options_.metric = "loss";
+    options_.tensor = "x:0";
+    options_.every = Every::Steps(1);
+  }
+
+  std::unique_ptr<HookDriver> MakeRun(int64_t save_steps = 1000,
+                                      bool async = false) {
+    CheckpointSaverHook::Options saves;
+    saves.checkpoint_dir = dir_.path();
+    saves.save_steps = save_steps;
+    saves.async = async;
+    auto run = std::make_unique<HookDriver>(
+        std::vector<HookPtr>{std::make_shared<CheckpointSaverHook>(saves),
+                             std::make_shared<BestCheckpointHook>(options_)},
+        dir_.path());
+    Saver::Options newest;
+    newest.max_to_keep = 1;
+    Scaffold::Options scaffold;
+    scaffold.saver = Saver::Deferred(newest);
+    run->options().scaffold = std::make_shared<Scaffold>(scaffold);
+    EXPECT_THAT(run->Open(), IsOk());
+    return run;
+  }
+
+  // Trains one step for each loss.
+  void Train(HookDriver& run, const std::vector<float>& losses) {
+    for (const float loss : losses) {
+      EXPECT_THAT(run.Train(1, {{"x:0", loss}}), IsOk());
+    }
+  }
+
+  // The steps of the checkpoints in the folder, newest first.
+  std::vector<int64_t> Steps() {
+    std::vector<int64_t> steps;
+    const auto checkpoints = ListCheckpoints(dir_.path());
+    EXPECT_THAT(checkpoints, IsOk());
+    for (const ListedCheckpoint& each : *checkpoints) {
+      steps.push_back(*each.step);
+    }
+    return steps;
+  }
+
+  std::string Prefix(int64_t step) {
+    return dir_ / absl::StrCat("model.ckpt-", step);
+  }
+
+  const TempDir dir_;
+  BestCheckpointHook::Options options_;
+};
+
+TEST_F(BestCheckpointHookTest, KeepsTheBestBesideTheNewest) {
+  // users.md row 27
+  auto run = MakeRun();
+
+  Train(*run, {3, 1, 2, 5});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(4, 2));
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
+  EXPECT_THAT(Saver::Metrics(Prefix(2)), ElementsAre(Pair("loss", 1)));
+  EXPECT_THAT(LatestCheckpoint(dir_.path()), IsOkAndHolds(Prefix(4)));
+}
+
+TEST_F(BestCheckpointHookTest, KeepsSeveralWithLargeValues) {
+  options_.keep = 2;
+  options_.mode = MetricMode::kMax;
+  auto run = MakeRun();
+
+  // 4 is better than the second best then, 3 is not.
+  Train(*run, {2, 5, 4, 3, 1});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(5, 3, 2));
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss", MetricMode::kMax),
+              IsOkAndHolds(Prefix(2)));
+}
+
+TEST_F(BestCheckpointHookTest, AValueThatIsNotFiniteIsNotAmongTheBest) {
+  auto run = MakeRun();
+
+  Train(*run, {kNan, -kInf, kInf, 7, kNan, 9});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(6, 4));
+}
+
+TEST_F(BestCheckpointHookTest, ALaterRunMustBeatTheBestOfTheFolder) {
+  {
+    auto run = MakeRun();
+    Train(*run, {3, 1, 2});
+    EXPECT_THAT(run->Close(), IsOk());
+  }
+  auto run = MakeRun();
+
+  Train(*run, {2, 1.5f, 4});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(6, 2));
+}
+
+TEST_F(BestCheckpointHookTest, TakesTheCheckpointThatWasJustSaved) {
+  auto run = MakeRun(/*save_steps=*/1);
+
+  Train(*run, {3});
+
+  // A second save of the step would have written a second data file.
+  EXPECT_THAT(dir_.List(), Contains("model.ckpt-1.data-00000-of-00001"));
+  EXPECT_THAT(Saver::Metrics(Prefix(1)), ElementsAre(Pair("loss", 3)));
+  EXPECT_THAT(run->Close(), IsOk());
+}
+
+TEST_F(BestCheckpointHookTest, TheLastSaveDoesNotForgetThatItIsTheBest) {
+  auto run = MakeRun();
+
+  Train(*run, {3, 1});
+  // Now the hook for checkpoints saves step 2 as well.
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
+}
+
+TEST_F(BestCheckpointHookTest, GetsAlongWithSavesInTheBackground) {
+  auto run = MakeRun(/*save_steps=*/2, /*async=*/true);
+
+  Train(*run, {3, 2, 1, 4, 5, 6, 7});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(7, 3));
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(3)));
+}
+
+TEST_F(BestCheckpointHookTest, KeepsWhatOthersHaveMeasured) {
+  options_.tensor.clear();
+  auto run = MakeRun(/*save_steps=*/1);
+
+  Train(*run, {0});
+  ASSERT_THAT(Saver::SetMetric(Prefix(1), "loss", 0.5), IsOk());
+  Train(*run, {0, 0, 0});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(4, 1));
+}
+
+TEST_F(BestCheckpointHookTest, OfASourceThePresentStepCounts) {
+  options_.tensor.clear();
+  std::optional<Measurement> measured;
+  options_.source = [&] { return measured; };
+  auto run = MakeRun();
+
+  Train(*run, {0});
+  measured = Measurement{1, 0.1};  // told late
+  Train(*run, {0});
+  measured = Measurement{3, 0.5};
+  Train(*run, {0, 0});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(4, 3));
+}
+
+TEST_F(BestCheckpointHookTest, AFolderWithoutTheMetricHasNoBest) {
+  auto run = MakeRun();
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(std::nullopt));
+  EXPECT_THAT(BestCheckpoint(dir_ / "missing", "loss"),
+              StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(BestCheckpointHookTest, BadOptionsComeOutOfCreate) {
+  const auto bad = [this](auto change, const char* message) {
+    BestCheckpointHook::Options options = options_;
+    change(&options);
+    EXPECT_THAT(
+        HookDriver({std::make_shared<BestCheckpointHook>(options)}).Open(),
+        StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(message)));
+  };
+  bad([](auto* o) { o->checkpoint_dir.clear(); }, "checkpoint_dir is empty");
+  bad([](auto* o) { o->keep = 0; }, "keep is \"0\"");
+  bad([](auto* o) { o->tensor = "los"; }, "\"los\"");
+  bad([](auto* o) { o->source = [] { return std::nullopt; }; },
+      "both of tensor and source");
+  bad(
+      [](auto* o) {
+        o->tensor.clear();
+        o->metric.clear();
+      },
+      "neither metric nor tensor");
+}
+
+TEST_F(BestCheckpointHookTest, TheTensorGivesTheMetricItsName) {
+  HookDriver run({KeepBestCheckpoints(dir_.path(), "constant:0")});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(1), IsOk());
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "constant:0"),
+              IsOkAndHolds(Prefix(1)));
+}
+
+}  // namespace
+}  // namespace tftrain

@@ -1,0 +1,463 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/hooks/eval_hook.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "absl/log/log.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+#include "tftrain/base/errors.h"
+#include "tftrain/base/file.h"
+#include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/checkpoint/filename.h"
+#include "tftrain/graph/collection_keys.h"
+#include "tftrain/graph/global_step.h"
+#include "tftrain/hooks/internal/named_tensors.h"
+#include "tftrain/hooks/internal/training_pause.h"
+#include "tftrain/session/internal/closure.h"
+#include "tftrain/summary/event_file_writer_cache.h"
+
+namespace tftrain {
+namespace {
+
+using tensorflow::Node;
+
+// How often another checkpoint is looked for when the newest is just deleted.
+constexpr int kMaxAttempts = 10;
+// The callers' requests that are remembered.
+constexpr size_t kMaxRequests = 16;
+
+// `status`, which is not to end training as its own input's end would.
+absl::Status NotTheEnd(const absl::Status& status) {
+  if (!IsEndOfInput(status)) return Annotate(status, "in an evaluation");
+  return absl::FailedPreconditionError(absl::StrCat(
+      "input ended outside the steps of an evaluation: ", status.message()));
+}
+
+// What holds the input that `consumer` takes from.
+std::vector<const Node*> InputsOf(const Node* consumer) {
+  std::vector<const Node*> inputs;
+  for (const tensorflow::Edge* edge : consumer->in_edges()) {
+    if (edge->IsControlEdge()) continue;
+    const tensorflow::DataType type =
+        edge->src()->output_type(edge->src_output());
+    if (type == tensorflow::DT_RESOURCE || tensorflow::IsRefType(type)) {
+      inputs.push_back(edge->src());
+    }
+  }
+  return inputs;
+}
+
+std::vector<const Node*> Sorted(std::vector<const Node*> nodes) {
+  std::sort(nodes.begin(), nodes.end());
+  return nodes;
+}
+
+std::shared_ptr<Scaffold> ScaffoldOf(const EvalHook::Options& options) {
+  if (options.graph == nullptr || options.scaffold != nullptr) {
+    return options.scaffold;
+  }
+  return std::make_shared<Scaffold>();
+}
+
+}  // namespace
+
+// Passes each checkpoint on.
+//
+// Confined: as the hook that calls it.
+class EvalListener : public CheckpointSaverListener {
+ public:
+  explicit EvalListener(std::shared_ptr<EvalHook> eval)
+      : eval_(std::move(eval)) {}
+
+  absl::StatusOr<bool> AfterSave(Session& session, int64_t) override {
+    TF_RETURN_IF_ERROR(eval_->Evaluate(session));
+    return false;
+  }
+  // The hook's own End() may have been called before the last save.
+  absl::Status End(Session&, int64_t) override {
+    eval_->LetGo();
+    return absl::OkStatus();
+  }
+  void OnAbort(const absl::Status&) override { eval_->LetGo(); }
+
+ private:
+  const std::shared_ptr<EvalHook> eval_;
+};
+
+CheckpointSaverListenerPtr EvaluateCheckpoints(std::shared_ptr<EvalHook> eval) {
+  return std::make_shared<EvalListener>(std::move(eval));
+}
+
+MetricSource MetricOf(std::shared_ptr<const EvalHook> eval, std::string name) {
+  return [eval = std::move(eval),
+          name = std::move(name)]() -> std::optional<Measurement> {
+    const std::optional<EvalResult>& result = eval->last_result();
+    if (!result.has_value()) return std::nullopt;
+    const auto it = result->metrics.find(name);
+    if (it == result->metrics.end()) return std::nullopt;
+    return Measurement{result->step, it->second};
+  };
+}
+
+EvalHook::EvalHook(Options options)
+    : options_(std::move(options)),
+      clock_(options_.clock != nullptr ? options_.clock : Clock::Real()),
+      scaffold_(ScaffoldOf(options_)) {}
+
+absl::Status EvalHook::Begin(BeginContext& context) {
+  if (options_.graph != nullptr && options_.checkpoint_dir.empty()) {
+    return absl::InvalidArgumentError(
+        "checkpoint_dir is empty, give the folder of the checkpoints that the "
+        "graph is evaluated with");
+  }
+  if (options_.graph == context.graph_ptr()) {
+    return absl::InvalidArgumentError(
+        "the graph of the evaluation is the one that is trained; leave it away "
+        "to evaluate that one, or give another");
+  }
+  if (options_.max_steps.value_or(1) < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_steps is \"", *options_.max_steps,
+                     "\", give a positive number of steps"));
+  }
+  TF_RETURN_IF_ERROR(RequireGlobalStep(context.graph(), "EvalHook").status());
+  timer_.reset();
+  if (options_.every.has_value()) {
+    TF_ASSIGN_OR_RETURN(
+        timer_, SecondOrStepTimer::Create(*options_.every, options_.clock));
+  }
+  const Graph& graph =
+      options_.graph != nullptr ? *options_.graph : context.graph();
+  TF_RETURN_IF_ERROR(FindNames(graph));
+  TF_RETURN_IF_ERROR(CheckItEnds(graph));
+  training_requests_.clear();
+  training_inputs_.clear();
+  last_model_.reset();
+  if (options_.graph == nullptr) {
+    Request train;
+    for (std::string& name : graph.GetCollection(collection_keys::kTrainOp)) {
+      (absl::StrContains(name, ':') ? train.fetches : train.targets)
+          .push_back(std::move(name));
+    }
+    NoteTraining(graph, train);
+    return absl::OkStatus();
+  }
+  return scaffold_->Finalize(*options_.graph);
+}
+
+absl::Status EvalHook::FindNames(const Graph& graph) {
+  std::set<std::string> tags;
+  const auto find = [&](const std::vector<LoggedTensor>& tensors)
+      -> absl::StatusOr<std::vector<std::string>> {
+    std::vector<std::string> names;
+    for (const LoggedTensor& tensor : tensors) {
+      if (!tags.insert(tensor.tag).second) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("two metrics are called \"", tensor.tag,
+                         "\"; give one of them another name"));
+      }
+      TF_ASSIGN_OR_RETURN(names.emplace_back(),
+                          internal::NumberName(graph, tensor.tensor));
+    }
+    return names;
+  };
+  TF_ASSIGN_OR_RETURN(names_.metrics, find(options_.metrics));
+  TF_ASSIGN_OR_RETURN(names_.final_metrics, find(options_.final_metrics));
+  if (tags.empty()) {
+    return absl::InvalidArgumentError(
+        "neither metrics nor final_metrics are given, name at least one");
+  }
+  for (const auto* operations : {&options_.update_ops, &options_.init_ops}) {
+    for (const std::string& operation : *operations) {
+      TF_RETURN_IF_ERROR(graph.FindOperation(operation).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
+Request EvalHook::AllRequests() const {
+  Request all;
+  all.fetches = names_.metrics;
+  all.fetches.insert(all.fetches.end(), names_.final_metrics.begin(),
+                     names_.final_metrics.end());
+  all.targets = options_.update_ops;
+  all.targets.insert(all.targets.end(), options_.init_ops.begin(),
+                     options_.init_ops.end());
+  return all;
+}
+
+absl::Status EvalHook::CheckItEnds(const Graph& graph) const {
+  if (options_.max_steps.has_value() || options_.feeds != nullptr) {
+    return absl::OkStatus();
+  }
+  const internal::Closure closure(graph, AllRequests(), {});
+  if (std::any_of(closure.nodes().begin(), closure.nodes().end(),
+                  internal::ConsumesInput)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "max_steps is not set, and the metrics read no input that could end; set "
+      "it, or give feeds");
+}
+
+absl::Status EvalHook::AfterCreateSession(Session& session, Coordinator&) {
+  TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
+  if (timer_.has_value()) timer_->UpdateLastTriggeredStep(step);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionRunArgs> EvalHook::BeforeRun(SessionRunContext& context) {
+  if (options_.graph == nullptr) {
+    const Request& request = context.original_args();
+    if (std::find(training_requests_.begin(), training_requests_.end(),
+                  request) == training_requests_.end()) {
+      NoteTraining(*context.session().graph(), request);
+    }
+  }
+  return SessionRunArgs();
+}
+
+void EvalHook::NoteTraining(const Graph& graph, const Request& request) {
+  if (training_requests_.size() == kMaxRequests) {
+    training_requests_.erase(training_requests_.begin());
+  }
+  training_requests_.push_back(request);
+  std::vector<const Node*> inputs = training_inputs_;
+  const internal::Closure closure(graph, request, request.feeds);
+  for (const Node* node : closure.nodes()) {
+    if (!internal::ConsumesInput(node)) continue;
+    const std::vector<const Node*> held = InputsOf(node);
+    inputs.insert(inputs.end(), held.begin(), held.end());
+  }
+  training_inputs_ = Sorted(std::move(inputs));
+  training_inputs_.erase(
+      std::unique(training_inputs_.begin(), training_inputs_.end()),
+      training_inputs_.end());
+}
+
+absl::Status EvalHook::CheckInput(const Graph& graph,
+                                  const std::vector<std::string>& fed) const {
+  const internal::Closure closure(graph, AllRequests(), fed);
+  for (const Node* node : closure.nodes()) {
+    if (internal::ChangesNothing(node)) continue;
+    for (const Node* input : InputsOf(node)) {
+      if (!std::binary_search(training_inputs_.begin(), training_inputs_.end(),
+                              input)) {
+        continue;
+      }
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the evaluation runs \"", node->name(), "\", which would change \"",
+          input->name(),
+          "\", the input of training; feed the evaluation, or give it an "
+          "input of its own"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EvalHook::AfterRun(SessionRunContext& context,
+                                const SessionRunValues&) {
+  if (!timer_.has_value()) return absl::OkStatus();
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  if (!timer_->ShouldTriggerForStep(step)) return absl::OkStatus();
+  timer_->UpdateLastTriggeredStep(step);
+  return Evaluate(context.session());
+}
+
+absl::Status EvalHook::Evaluate(Session& training) {
+  const internal::TrainingPause pause(clock_);
+  return NotTheEnd(options_.graph != nullptr ? EvaluateNewest()
+                                             : EvaluateLive(training));
+}
+
+absl::StatusOr<std::optional<std::pair<std::string, CheckpointPin>>>
+EvalHook::PinNewest() const {
+  absl::Status gone;
+  for (int i = 0; i < kMaxAttempts; ++i) {
+    TF_ASSIGN_OR_RETURN(const std::optional<std::string> newest,
+                        LatestCheckpoint(options_.checkpoint_dir));
+    if (!newest.has_value()) return {std::nullopt};
+    absl::StatusOr<CheckpointPin> pin = CheckpointPin::Take(*newest);
+    if (pin.ok()) return {std::pair{*newest, *std::move(pin)}};
+    if (!absl::IsNotFound(pin.status())) return pin.status();
+    gone = pin.status();
+  }
+  return gone;
+}
+
+absl::Status EvalHook::EvaluateNewest() {
+  TF_ASSIGN_OR_RETURN(const auto pinned, PinNewest());
+  if (!pinned.has_value()) {
+    LOG(INFO) << "There is no checkpoint to evaluate in \""
+              << options_.checkpoint_dir << "\" yet";
+    return absl::OkStatus();
+  }
+  const std::string& checkpoint = pinned->first;
+  TF_ASSIGN_OR_RETURN(const FileInfo index,
+                      GetFileInfo(IndexFileName(checkpoint)));
+  const Model model = {checkpoint, StepOfPrefix(checkpoint).value_or(0),
+                       index.modified};
+  if (last_model_ == model) return absl::OkStatus();
+  TF_RETURN_IF_ERROR(RestoreAndInit(checkpoint));
+  TF_ASSIGN_OR_RETURN(EvalResult result,
+                      RunSteps(*session_, /*is_training=*/false));
+  result.step = model.step;
+  result.checkpoint = checkpoint;
+  last_model_ = model;
+  return Tell(std::move(result));
+}
+
+absl::Status EvalHook::RestoreAndInit(const std::string& checkpoint) {
+  if (session_ == nullptr) {
+    TF_ASSIGN_OR_RETURN(session_,
+                        Session::Create(options_.graph, options_.session));
+  }
+  TF_RETURN_IF_ERROR(scaffold_->saver()->Restore(
+      *session_, checkpoint, RestorePart::kAllButIterators));
+  if (!scaffold_->local_init_op().has_value()) return absl::OkStatus();
+  return session_->Run(Target(*scaffold_->local_init_op()),
+                       scaffold_->local_init_feed_dict());
+}
+
+absl::Status EvalHook::EvaluateLive(Session& training) {
+  TF_ASSIGN_OR_RETURN(const int64_t step, training.GlobalStep());
+  Model model = {"", step, absl::InfinitePast()};
+  if (last_model_ == model) return absl::OkStatus();
+  TF_ASSIGN_OR_RETURN(EvalResult result,
+                      RunSteps(training, /*is_training=*/true));
+  result.step = step;
+  if (!options_.checkpoint_dir.empty()) {
+    TF_ASSIGN_OR_RETURN(const std::optional<std::string> newest,
+                        LatestCheckpoint(options_.checkpoint_dir));
+    if (newest.has_value() && StepOfPrefix(*newest) == step) {
+      result.checkpoint = *newest;
+    }
+  }
+  last_model_ = std::move(model);
+  return Tell(std::move(result));
+}
+
+absl::StatusOr<EvalResult> EvalHook::RunSteps(Session& session,
+                                              bool is_training) {
+  std::vector<FetchTree> asked = {internal::FetchAll(names_.metrics)};
+  for (const std::string& operation : options_.update_ops) {
+    asked.push_back(Target(operation));
+  }
+  const FetchTree step = List(asked);
+  std::vector<double> sums(names_.metrics.size());
+  EvalResult result;
+  const int64_t end =
+      options_.max_steps.value_or(std::numeric_limits<int64_t>::max());
+  for (; result.num_steps < end; ++result.num_steps) {
+    Feeds feeds;
+    if (options_.feeds != nullptr) {
+      absl::StatusOr<Feeds> next = options_.feeds(result.num_steps);
+      if (IsEndOfInput(next.status())) break;
+      TF_RETURN_IF_ERROR(next.status());
+      feeds = *std::move(next);
+    }
+    if (result.num_steps == 0) {
+      if (is_training) {
+        TF_RETURN_IF_ERROR(CheckInput(*session.graph(), feeds.names()));
+      }
+      for (const std::string& operation : options_.init_ops) {
+        TF_RETURN_IF_ERROR(session.Run(Target(operation)));
+      }
+    }
+    const absl::StatusOr<Value> values = session.Run(step, feeds);
+    if (IsEndOfInput(values.status())) break;
+    TF_RETURN_IF_ERROR(values.status());
+    for (size_t i = 0; i < sums.size(); ++i) {
+      TF_ASSIGN_OR_RETURN(
+          const tensorflow::Tensor value,
+          values->Get<tensorflow::Tensor>({0, static_cast<int>(i)}));
+      TF_ASSIGN_OR_RETURN(const double number,
+                          internal::NumberIn(value, names_.metrics[i]));
+      sums[i] += number;
+    }
+  }
+  if (result.num_steps == 0) {
+    return absl::FailedPreconditionError(
+        "the evaluation found no input; let init_ops set its iterators back, "
+        "or look at the feeds");
+  }
+  for (size_t i = 0; i < sums.size(); ++i) {
+    result.metrics[options_.metrics[i].tag] =
+        sums[i] / static_cast<double>(result.num_steps);
+  }
+  if (names_.final_metrics.empty()) return result;
+  TF_ASSIGN_OR_RETURN(const Value values,
+                      session.Run(internal::FetchAll(names_.final_metrics)));
+  for (size_t i = 0; i < names_.final_metrics.size(); ++i) {
+    TF_ASSIGN_OR_RETURN(const tensorflow::Tensor value,
+                        values.Get<tensorflow::Tensor>({static_cast<int>(i)}));
+    TF_ASSIGN_OR_RETURN(result.metrics[options_.final_metrics[i].tag],
+                        internal::NumberIn(value, names_.final_metrics[i]));
+  }
+  return result;
+}
+
+absl::Status EvalHook::Tell(EvalResult result) {
+  const std::string folder =
+      options_.name.empty() ? "eval" : absl::StrCat("eval_", options_.name);
+  if (writer_ == nullptr) writer_ = options_.summary_writer;
+  if (writer_ == nullptr && !options_.checkpoint_dir.empty()) {
+    TF_ASSIGN_OR_RETURN(writer_, EventFileWriterCache::Get(JoinPath(
+                                     options_.checkpoint_dir, folder)));
+  }
+  if (writer_ != nullptr && !std::exchange(has_begun_events_, true)) {
+    // What an earlier run wrote of this step and later ones will come again.
+    writer_->AddSessionLog(EventFileWriter::SessionStatus::kStart, result.step);
+  }
+  std::string text;
+  for (const auto& [name, value] : result.metrics) {
+    absl::StrAppendFormat(&text, ", %s = %.6g", name, value);
+    if (writer_ != nullptr) {
+      writer_->AddScalar(name, static_cast<float>(value), result.step);
+    }
+    if (result.checkpoint.empty()) continue;
+    const absl::Status noted = Saver::SetMetric(result.checkpoint, name, value);
+    // It may have been deleted, as may any old one.
+    if (!absl::IsNotFound(noted)) TF_RETURN_IF_ERROR(noted);
+  }
+  LOG(INFO) << "Evaluated step " << result.step
+            << (options_.name.empty() ? "" : " for ") << options_.name << text
+            << " (" << result.num_steps << " steps)";
+  last_result_ = std::move(result);
+  return options_.on_result != nullptr ? options_.on_result(*last_result_)
+                                       : absl::OkStatus();
+}
+
+void EvalHook::LetGo() {
+  if (session_ != nullptr) {
+    const absl::Status closed = session_->Close();
+    if (!closed.ok()) {
+      LOG(WARNING) << "The session of an evaluation did not close well: "
+                   << closed.message();
+    }
+  }
+  session_.reset();
+  // A failure of the event file is told by its writer and spoils no training.
+  if (writer_ != nullptr) writer_->Flush().IgnoreError();
+  writer_.reset();
+  has_begun_events_ = false;
+}
+
+absl::Status EvalHook::End(Session& session) {
+  absl::Status status;
+  if (timer_.has_value() && options_.at_end) status = Evaluate(session);
+  LetGo();
+  return status;
+}
+
+void EvalHook::OnAbort(const absl::Status&) { LetGo(); }
+
+}  // namespace tftrain

@@ -1,0 +1,404 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/hooks/eval_hook.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tftrain/base/errors.h"
+#include "tftrain/base/file.h"
+#include "tftrain/hooks/best_checkpoint_hook.h"
+#include "tftrain/hooks/checkpoint_saver_hook.h"
+#include "tftrain/hooks/early_stopping_hook.h"
+#include "tftrain/hooks/internal/training_pause.h"
+#include "tftrain/summary/event_reader_for_test.h"
+#include "tftrain/testing/fake_clock.h"
+#include "tftrain/testing/hook_driver.h"
+#include "tftrain/testing/matchers.h"
+#include "tftrain/testing/temp_dir.h"
+
+namespace tftrain {
+namespace {
+
+namespace ops = tensorflow::ops;
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+// A CountingGraph() with the operation "close", after which its queue ends.
+GraphPtr GraphWithInput() {
+  GraphPtr graph = CountingGraph();
+  const auto queue = graph->FindOperation("queue");
+  CHECK(queue.ok());
+  ops::QueueClose(graph->scope().WithOpName("close"),
+                  tensorflow::Output(AsOutput({*queue, 0})));
+  CHECK(graph->status().ok()) << graph->status();
+  return graph;
+}
+
+class EvalHookTest : public ::testing::Test {
+ protected:
+  EvalHookTest() {
+    options_.checkpoint_dir = dir_.path();
+    options_.on_result = [this](const EvalResult& result) {
+      results_.push_back(result);
+      return absl::OkStatus();
+    };
+  }
+
+  // Evaluates the graph that is trained on the values 1, 2 and 6 of x.
+  void EvaluateLive() {
+    options_.every = Every::Steps(2);
+    options_.metrics = {{"x", "x:0"}, {"w", "w_value:0"}};
+    options_.feeds = [](int64_t i) -> absl::StatusOr<Feeds> {
+      const std::vector<float> values = {1, 2, 6};
+      if (i == 3) return EndOfInputError("three are enough");
+      return Feeds{{"x:0", values[static_cast<size_t>(i)]}};
+    };
+  }
+
+  // Evaluates checkpoints in a graph of their own, with two inputs of a queue.
+  void EvaluateCheckpointsAlone() {
+    options_.graph = GraphWithInput();
+    options_.metrics = {{"w", "w_value:0"}, {"next", "next:0"}};
+    options_.init_ops = {"fill"};
+    options_.max_steps = 2;
+  }
+
+  std::unique_ptr<HookDriver> MakeRun(bool after_checkpoints = false,
+                                      std::vector<HookPtr> others = {}) {
+    hook_ = std::make_shared<EvalHook>(options_);
+    CheckpointSaverHook::Options saves;
+    saves.checkpoint_dir = dir_.path();
+    saves.save_steps = 2;
+    if (after_checkpoints) saves.listeners = {EvaluateCheckpoints(hook_)};
+    std::vector<HookPtr> hooks = {std::make_shared<CheckpointSaverHook>(saves),
+                                  hook_};
+    hooks.insert(hooks.end(), others.begin(), others.end());
+    auto run = std::make_unique<HookDriver>(std::move(hooks), dir_.path());
+    EXPECT_THAT(run->Open(), IsOk());
+    return run;
+  }
+
+  std::vector<int64_t> EvaluatedSteps() {
+    std::vector<int64_t> steps;
+    for (const EvalResult& result : results_) steps.push_back(result.step);
+    return steps;
+  }
+
+  std::map<std::string, double> MetricsOfStep(int64_t step) {
+    return Saver::Metrics(dir_ / absl::StrCat("model.ckpt-", step));
+  }
+
+  // The events in the only file of a folder.
+  std::vector<std::string> Events(const std::string& folder) {
+    const auto files = ListFolder(dir_ / folder);
+    EXPECT_THAT(files, IsOkAndHolds(::testing::SizeIs(1)));
+    if (!files.ok() || files->size() != 1) return {};
+    return Describe(JoinPath(dir_ / folder, files->front()));
+  }
+
+  const TempDir dir_;
+  EvalHook::Options options_;
+  std::shared_ptr<EvalHook> hook_;
+  std::vector<EvalResult> results_;
+};
+
+TEST_F(EvalHookTest, EvaluatesTheModelThatIsTrained) {
+  // users.md row 62
+  EvaluateLive();
+  auto run = MakeRun();
+
+  EXPECT_THAT(run->Train(5), IsOkAndHolds(ElementsAre(1, 2, 3, 4, 5)));
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(2, 4, 5));
+  EXPECT_THAT(results_[0].metrics, ElementsAre(Pair("w", 2), Pair("x", 3)));
+  EXPECT_EQ(results_[0].num_steps, 3);
+  EXPECT_EQ(results_[0].checkpoint, dir_ / "model.ckpt-2");
+  EXPECT_THAT(MetricsOfStep(2), ElementsAre(Pair("w", 2), Pair("x", 3)));
+  EXPECT_THAT(Events("eval"), ElementsAre("START()@2", "w=2@2", "x=3@2",
+                                          "w=4@4", "x=3@4", "w=5@5", "x=3@5"));
+}
+
+TEST_F(EvalHookTest, EvaluatesCheckpointsInAGraphOfItsOwn) {
+  // users.md row 63: one session serves all evaluations, so that the queue goes
+  // on where it was.
+  EvaluateCheckpointsAlone();
+  options_.name = "test";
+  auto run = MakeRun(/*after_checkpoints=*/true);
+
+  EXPECT_THAT(run->Train(3), IsOk());
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 2, 3));
+  EXPECT_THAT(results_[0].metrics,
+              ElementsAre(Pair("next", 0.5), Pair("w", 0)));
+  EXPECT_THAT(results_[1].metrics,
+              ElementsAre(Pair("next", 2.5), Pair("w", 2)));
+  EXPECT_THAT(MetricsOfStep(3), ElementsAre(Pair("next", 4.5), Pair("w", 3)));
+  EXPECT_THAT(Events("eval_test"),
+              ElementsAre("START()", "next=0.5", "w=0", "next=2.5@2", "w=2@2",
+                          "next=4.5@3", "w=3@3"));
+}
+
+TEST_F(EvalHookTest, EvaluatesTheNewestCheckpointOnce) {
+  EvaluateCheckpointsAlone();
+  options_.every = Every::Steps(1);
+  auto run = MakeRun();
+
+  // Checkpoints are those of the steps 0, 2, 4 and 5.
+  EXPECT_THAT(run->Train(5), IsOk());
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 2, 4, 5));
+}
+
+TEST_F(EvalHookTest, ServesOneSessionAfterTheOther) {
+  EvaluateCheckpointsAlone();
+  const auto hook = std::make_shared<EvalHook>(options_);
+  for (int session = 1; session <= 2; ++session) {
+    CheckpointSaverHook::Options saves;
+    saves.checkpoint_dir = dir_.path();
+    saves.save_steps = 100;
+    saves.listeners = {EvaluateCheckpoints(hook)};
+    HookDriver run({std::make_shared<CheckpointSaverHook>(saves), hook},
+                   dir_.path());
+    ASSERT_THAT(run.Open(), IsOk());
+    EXPECT_THAT(run.Train(3), IsOk());
+    EXPECT_THAT(run.Close(), IsOk());
+  }
+
+  // The checkpoint that the second one was restored from is not saved again.
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 3, 6));
+}
+
+TEST_F(EvalHookTest, WithoutACheckpointNothingIsEvaluated) {
+  EvaluateCheckpointsAlone();
+  options_.every = Every::Steps(1);
+  HookDriver run({std::make_shared<EvalHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(2), IsOk());
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(results_, IsEmpty());
+}
+
+TEST_F(EvalHookTest, EndsWithItsInput) {
+  EvaluateCheckpointsAlone();
+  options_.init_ops = {"fill", "close"};
+  options_.max_steps.reset();
+  options_.every = Every::Steps(2);
+  options_.at_end = false;
+  auto run = MakeRun();
+
+  EXPECT_THAT(run->Train(3), IsOkAndHolds(ElementsAre(1, 2, 3)));
+
+  ASSERT_EQ(results_.size(), 1u);
+  EXPECT_EQ(results_[0].num_steps, 100);
+  EXPECT_EQ(results_[0].metrics["next"], 49.5);
+  EXPECT_THAT(run->Close(), IsOk());
+}
+
+TEST_F(EvalHookTest, ReadsStreamingMetricsAfterTheLastStep) {
+  // The update adds to w, in the evaluation's own session.
+  EvaluateCheckpointsAlone();
+  options_.metrics.clear();
+  options_.update_ops = {"train"};
+  options_.final_metrics = {{"w", "w_value:0"}};
+  options_.max_steps = 10;
+  options_.every = Every::Steps(2);
+  auto run = MakeRun();
+
+  EXPECT_THAT(run->Train(4), IsOkAndHolds(ElementsAre(1, 2, 3, 4)));
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(2, 4));
+  EXPECT_EQ(results_[0].metrics["w"], 12);
+  EXPECT_EQ(results_[1].metrics["w"], 14);
+}
+
+TEST_F(EvalHookTest, NeverTakesInputAwayFromTraining) {
+  // users.md row 44
+  options_.metrics = {{"next", "next:0"}};
+  options_.max_steps = 1;
+  options_.every = Every::Steps(1);
+  auto run = MakeRun();
+  Session& session = run->session().raw_session();
+  ASSERT_THAT(session.Run(Target("fill")), IsOk());
+
+  EXPECT_THAT(
+      run->Train(1, {}, "train_next"),
+      StatusIs(absl::StatusCode::kFailedPrecondition,
+               HasSubstr("\"next\", which would change \"queue\", the input")));
+
+  // The step itself took one of a hundred.
+  EXPECT_THAT(session.Run(Fetch<int>("left:0")), IsOkAndHolds(99));
+}
+
+TEST_F(EvalHookTest, MayReadInputThatTrainingLeavesAlone) {
+  GraphPtr graph = CountingGraph();
+  const tensorflow::Scope scope = graph->scope();
+  const ops::FIFOQueue queue(
+      scope, {tensorflow::DT_FLOAT},
+      ops::FIFOQueue::Shapes({tensorflow::PartialTensorShape({})}));
+  ops::QueueEnqueueMany(
+      scope.WithOpName("fill_other"), queue.handle,
+      tensorflow::InputList({ops::Const(scope, {3.0f, 5.0f, 7.0f})}));
+  ops::QueueDequeue(scope.WithOpName("other"), queue.handle,
+                    {tensorflow::DT_FLOAT});
+  options_.metrics = {{"other", "other:0"}};
+  options_.init_ops = {"fill_other"};
+  options_.max_steps = 2;
+  options_.every = Every::Steps(1);
+  HookDriver run({std::make_shared<EvalHook>(options_)}, "", graph);
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(1), IsOk());
+  ASSERT_EQ(results_.size(), 1u);
+  EXPECT_EQ(results_[0].metrics["other"], 4);
+
+  // As soon as a step reads it, it is training's.
+  EXPECT_THAT(
+      run.session().Run(std::tuple{Target("train"), Fetch<float>("other:0")}),
+      StatusIs(absl::StatusCode::kFailedPrecondition,
+               HasSubstr("the input of training")));
+}
+
+TEST_F(EvalHookTest, AnEvaluationWithoutInputIsAnErrorAndNotTheEnd) {
+  // users.md row 54
+  EvaluateLive();
+  options_.feeds = [](int64_t) -> absl::StatusOr<Feeds> {
+    return EndOfInputError("nothing");
+  };
+  auto run = MakeRun();
+
+  const absl::Status status = run->Train(2).status();
+
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition,
+                               HasSubstr("found no input")));
+  EXPECT_FALSE(IsEndOfInput(status));
+}
+
+TEST_F(EvalHookTest, AnInputThatEndsElsewhereDoesNotEndTraining) {
+  EvaluateCheckpointsAlone();
+  // All is read before the steps begin, and then one more.
+  options_.init_ops = {"close", "next"};
+  options_.every = Every::Steps(2);
+  auto run = MakeRun();
+
+  const absl::Status status = run->Train(2).status();
+
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition,
+                               HasSubstr("input ended outside the steps")));
+  EXPECT_FALSE(IsEndOfInput(status));
+}
+
+TEST_F(EvalHookTest, AnErrorOfTheEvaluationFailsTheStep) {
+  EvaluateLive();
+  options_.on_result = [](const EvalResult&) {
+    return absl::InternalError("injected");
+  };
+  auto run = MakeRun();
+
+  EXPECT_THAT(run->Train(2), StatusIs(absl::StatusCode::kInternal,
+                                      HasSubstr("injected; in an evaluation")));
+}
+
+TEST_F(EvalHookTest, TrainingStopsByWhatWasEvaluated) {
+  EvaluateLive();
+  auto run = [&] {
+    hook_ = std::make_shared<EvalHook>(options_);
+    return HookDriver({hook_, StopEarly("w", MetricOf(hook_, "w"),
+                                        /*patience=*/2)},
+                      dir_.path());
+  }();
+  ASSERT_THAT(run.Open(), IsOk());
+
+  // w rises: its best value is that of the evaluation at step 2.
+  EXPECT_THAT(run.Train(9), IsOkAndHolds(ElementsAre(1, 2, 3, 4, 5, 6)));
+
+  EXPECT_THAT(run.Close(), IsOk());
+  EXPECT_THAT(run.session().summary().detail,
+              HasSubstr("\"w\" has not fallen in 2 checks; its best value was "
+                        "2, at step 2"));
+  EXPECT_EQ(MetricOf(hook_, "other")(), std::nullopt);
+}
+
+TEST_F(EvalHookTest, TheBestEvaluatedCheckpointIsKept) {
+  EvaluateCheckpointsAlone();
+  BestCheckpointHook::Options best;
+  best.checkpoint_dir = dir_.path();
+  best.metric = "w";
+  auto run = MakeRun(/*after_checkpoints=*/true,
+                     {std::make_shared<BestCheckpointHook>(best)});
+
+  // Five are kept as the newest, and the first one for its small w.
+  EXPECT_THAT(run->Train(20), IsOk());
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "w"),
+              IsOkAndHolds(dir_ / "model.ckpt-0"));
+  EXPECT_THAT(MetricsOfStep(2), IsEmpty());
+}
+
+TEST_F(EvalHookTest, AnEvaluationIsNoTrainingTime) {
+  // users.md row 52
+  FakeClock clock;
+  EvaluateLive();
+  options_.clock = &clock;
+  options_.on_result = [&](const EvalResult&) {
+    clock.Advance(absl::Seconds(7));
+    return absl::OkStatus();
+  };
+  HookDriver run({std::make_shared<EvalHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+  const absl::Duration before = internal::TrainingPause::Total();
+
+  EXPECT_THAT(run.Train(2), IsOk());
+
+  EXPECT_EQ(internal::TrainingPause::Total() - before, absl::Seconds(7));
+}
+
+TEST_F(EvalHookTest, BadOptionsComeOutOfCreate) {
+  EvaluateLive();
+  const auto bad = [this](auto change, const char* message) {
+    EvalHook::Options options = options_;
+    change(&options);
+    EXPECT_THAT(
+        HookDriver({std::make_shared<EvalHook>(options)}).Open(),
+        StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(message)));
+  };
+  bad([](auto* o) { o->metrics.clear(); }, "neither metrics nor final_metrics");
+  bad([](auto* o) { o->metrics = {{"a", "los"}}; }, "\"los\"");
+  bad([](auto* o) { o->metrics = {"w_summary:0"}; }, "of type string");
+  bad(
+      [](auto* o) {
+        o->final_metrics = {{"x", "w_value:0"}};
+      },
+      "two metrics are called \"x\"");
+  bad([](auto* o) { o->update_ops = {"updte"}; }, "\"updte\"");
+  bad([](auto* o) { o->max_steps = 0; }, "max_steps is \"0\"");
+  bad([](auto* o) { o->feeds = nullptr; }, "max_steps is not set");
+  bad([](auto* o) { o->every = Every::Steps(-1); }, "every_steps");
+  bad(
+      [](auto* o) {
+        o->checkpoint_dir.clear();
+        o->graph = CountingGraph();
+      },
+      "checkpoint_dir is empty");
+
+  GraphPtr graph = CountingGraph();
+  options_.graph = graph;
+  EXPECT_THAT(
+      HookDriver({std::make_shared<EvalHook>(options_)}, "", graph).Open(),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               HasSubstr("is the one that is trained")));
+}
+
+}  // namespace
+}  // namespace tftrain
