@@ -414,7 +414,8 @@ def add_options():
                                   "experimental { use_run_handler_pool: true }"
                      )))
     add("options_longer_timeout_of_hook_wins",
-        session([{"try": [run("next:0", options="timeout_in_ms: 20")]}, LOSS],
+        session([{"try": [run("next:0", options="timeout_in_ms: 20")]},
+                 run(["loss:0", "train"], options="timeout_in_ms: 60000")],
                 hook("A", options="timeout_in_ms: 40")))
 
 

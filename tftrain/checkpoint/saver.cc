@@ -193,6 +193,7 @@ class Saver::Impl {
     return running_ != nullptr && !running_->thread->done();
   }
   absl::Status WaitForSave(absl::Duration patience);
+  void AwaitSave() { AwaitSaveFor(absl::InfiniteDuration()); }
   std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
   absl::Status Restore(Session& session, const std::string& path,
                        RestorePart part, const RestoreSpec* spec);
@@ -224,9 +225,8 @@ class Saver::Impl {
   };
 
   // Waits for a save in the background; what became of it is for
-  // WaitForSave() to tell.
-  // Errors: kDeadlineExceeded when it has not ended.
-  absl::Status AwaitRunning(absl::Duration patience);
+  // WaitForSave() to tell. False when it has not ended.
+  bool AwaitSaveFor(absl::Duration patience);
   absl::Status CheckBuilt() const;
   absl::StatusOr<std::string> CheckPath(const std::string& path,
                                         const SaveOptions& options) const;
@@ -236,7 +236,11 @@ class Saver::Impl {
   absl::StatusOr<internal::CheckpointJob> MakeJob(Session& session,
                                                   const std::string& path,
                                                   const SaveOptions& options);
-  absl::StatusOr<WriteValues> Snapshot(Session& session, SnapshotMode mode);
+  absl::StatusOr<WriteValues> Snapshot(Session& session,
+                                       const SaveOptions& options);
+  internal::BundleOptions BundleOptionsOf(const SaveOptions& options) const {
+    return {options_.file_mode, options.check_finite};
+  }
   absl::Status RunSave(Session& session, const std::string& prefix);
   void NoteSaved(const internal::CheckpointJob& job,
                  std::vector<KeptCheckpoint> undeleted);
@@ -313,11 +317,11 @@ absl::Status Saver::Impl::RunSave(Session& session, const std::string& prefix) {
 
 // The values, as they are now, to be written by a job.
 absl::StatusOr<Saver::Impl::WriteValues> Saver::Impl::Snapshot(
-    Session& session, SnapshotMode mode) {
+    Session& session, const SaveOptions& options) {
   const StepHold hold(session);
   WarnOfRunningSteps(hold);
   absl::StatusOr<std::vector<Tensor>> taken =
-      snapshotter_->Take(session, mode == SnapshotMode::kCopy
+      snapshotter_->Take(session, options.snapshot == SnapshotMode::kCopy
                                       ? internal::Snapshotter::Values::kCopied
                                       : internal::Snapshotter::Values::kShared);
   if (!taken.ok()) {
@@ -326,17 +330,18 @@ absl::StatusOr<Saver::Impl::WriteValues> Saver::Impl::Snapshot(
   // Shared, as a function must be copyable; in the order in which they are
   // written, each is let go as soon as it is.
   auto values = std::make_shared<std::vector<Tensor>>(*std::move(taken));
-  return WriteValues([values, snapshotter = snapshotter_,
-                      mode = options_.file_mode](const std::string& prefix) {
-    return internal::WriteBundle(
-        prefix, mode, [&](auto receive) -> absl::Status {
-          for (size_t i = 0; i < values->size(); ++i) {
-            const Tensor value = std::exchange((*values)[i], Tensor());
-            TF_RETURN_IF_ERROR(receive(snapshotter->saved()[i], value));
-          }
-          return absl::OkStatus();
-        });
-  });
+  return WriteValues(
+      [values, snapshotter = snapshotter_,
+       bundle = BundleOptionsOf(options)](const std::string& prefix) {
+        return internal::WriteBundle(
+            prefix, bundle, [&](auto receive) -> absl::Status {
+              for (size_t i = 0; i < values->size(); ++i) {
+                const Tensor value = std::exchange((*values)[i], Tensor());
+                TF_RETURN_IF_ERROR(receive(snapshotter->saved()[i], value));
+              }
+              return absl::OkStatus();
+            });
+      });
 }
 
 // All that is to be done, but for the values.
@@ -364,11 +369,16 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
                                               const std::string& path,
                                               const SaveOptions& options) {
   TF_RETURN_IF_ERROR(CheckBuilt());
-  TF_RETURN_IF_ERROR(AwaitRunning(absl::InfiniteDuration()));
+  AwaitSave();
   TF_ASSIGN_OR_RETURN(internal::CheckpointJob job,
                       MakeJob(session, path, options));
   if (empty()) return "";
   if (!CanSnapshot(session)) {
+    if (options.check_finite) {
+      return absl::UnimplementedError(
+          "check_finite needs a session in this process, and a graph whose "
+          "save operations are those that TensorFlow makes; save without it");
+    }
     job.write_values = [&](const std::string& prefix) {
       const StepHold hold(session);
       WarnOfRunningSteps(hold);
@@ -379,11 +389,11 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
       const StepHold hold(session);
       WarnOfRunningSteps(hold);
       return internal::WriteBundle(
-          prefix, options_.file_mode,
+          prefix, BundleOptionsOf(options),
           [&](auto receive) { return snapshotter_->Stream(session, receive); });
     };
   } else {
-    TF_ASSIGN_OR_RETURN(job.write_values, Snapshot(session, options.snapshot));
+    TF_ASSIGN_OR_RETURN(job.write_values, Snapshot(session, options));
   }
   TF_ASSIGN_OR_RETURN(std::vector<KeptCheckpoint> undeleted,
                       internal::WriteCheckpoint(job));
@@ -404,8 +414,7 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
   TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
   auto running = std::make_shared<RunningSave>();
   TF_ASSIGN_OR_RETURN(running->job, MakeJob(session, path, options));
-  TF_ASSIGN_OR_RETURN(running->job.write_values,
-                      Snapshot(session, options.snapshot));
+  TF_ASSIGN_OR_RETURN(running->job.write_values, Snapshot(session, options));
   const std::string prefix = running->job.prefix;
   TF_ASSIGN_OR_RETURN(running->thread, Thread::Start("checkpoint", [running] {
                         running->status = CallCatching([&]() -> absl::Status {
@@ -429,33 +438,29 @@ void Saver::Impl::NoteSaved(const internal::CheckpointJob& job,
   }
 }
 
-absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
-  TF_RETURN_IF_ERROR(AwaitRunning(patience));
-  return std::exchange(ended_, absl::OkStatus());
-}
-
-absl::Status Saver::Impl::AwaitRunning(absl::Duration patience) {
-  if (running_ == nullptr) return absl::OkStatus();
-  if (!running_->thread->JoinFor(patience)) {
-    running_->given_up = true;
-    running_->thread->Detach();
-    return absl::DeadlineExceededError(
-        absl::StrCat("the checkpoint \"", running_->job.prefix,
-                     "\" is still being written "
-                     "after ",
-                     absl::FormatDuration(patience),
-                     "; wait longer, or find out why the disk is slow"));
-  }
+bool Saver::Impl::AwaitSaveFor(absl::Duration patience) {
+  if (running_ == nullptr) return true;
+  if (!running_->thread->JoinFor(patience)) return false;
   const std::shared_ptr<RunningSave> ended = std::exchange(running_, nullptr);
   if (ended->status.ok()) NoteSaved(ended->job, std::move(ended->undeleted));
   ended_ = ended->status;
-  return absl::OkStatus();
+  return true;
+}
+
+absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
+  if (AwaitSaveFor(patience)) return std::exchange(ended_, absl::OkStatus());
+  running_->given_up = true;
+  running_->thread->Detach();
+  return absl::DeadlineExceededError(absl::StrCat(
+      "the checkpoint \"", running_->job.prefix,
+      "\" is still being written after ", absl::FormatDuration(patience),
+      "; wait longer, or find out why the disk is slow"));
 }
 
 absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
                                   RestorePart part, const RestoreSpec* spec) {
   TF_RETURN_IF_ERROR(CheckBuilt());
-  TF_RETURN_IF_ERROR(AwaitRunning(absl::InfiniteDuration()));
+  AwaitSave();
   if (empty() || (part == RestorePart::kIterators && !restores_iterators())) {
     return absl::OkStatus();
   }
@@ -663,6 +668,8 @@ absl::Status Saver::SetMetric(const std::string& prefix,
 std::map<std::string, double> Saver::Metrics(const std::string& prefix) {
   return internal::ReadNotes(prefix).metrics;
 }
+
+void Saver::AwaitSave() { impl_->AwaitSave(); }
 
 bool Saver::saving() const { return impl_->saving(); }
 

@@ -134,6 +134,9 @@ class Saver {
     bool write_state = true;
     // What becomes of the values while they are written.
     SnapshotMode snapshot = SnapshotMode::kShare;
+    // Whether the save fails when a value of floating or complex type holds a
+    // NaN or an infinity, which is looked for as the values are written.
+    bool check_finite = false;
     // What is known of the model at this moment, for KeepBest: kept beside the
     // checkpoint as "P.tftrain.json". One that is not finite is left out.
     std::map<std::string, double> metrics;
@@ -190,8 +193,10 @@ class Saver {
   // Errors: kFailedPrecondition before Build(), when a variable has no value
   // yet (its name is told), or when another process saves into the folder;
   // kInvalidArgument for a latest_filename with a folder in it, and for a
-  // `path` without a name or with that of the state file; kResourceExhausted
-  // when the disk is full; other file errors; those of the graph's operations.
+  // `path` without a name or with that of the state file; NanLossError(), which
+  // names the variable, and kUnimplemented on a server and where the graph's
+  // operations must save, both for check_finite; kResourceExhausted when the
+  // disk is full; other file errors; those of the graph's operations.
   // On error nothing new is left behind, and older checkpoints and the state
   // file are as before; only where the checkpoint had replaced one of the same
   // name already, the new one stays. Trouble with deleting old checkpoints is
@@ -222,6 +227,10 @@ class Saver {
   // within `patience`; it goes on then.
   absl::Status WaitForSave(absl::Duration patience = absl::InfiniteDuration());
 
+  // Waits until no save is in the background; what became of the last one is
+  // still for WaitForSave() to tell.
+  void AwaitSave();
+
   // Notes what became known of the checkpoint `prefix` later, such as by an
   // evaluation, for the KeepBest of the next save, in whatever process that is.
   // One that is not finite takes the metric away. From any thread and process,
@@ -241,7 +250,8 @@ class Saver {
   // Sets the variables of `session` to those in the checkpoint at `path`: a
   // prefix, one of its files, or a folder (its newest checkpoint). All are
   // restored or none, and the checkpoint is not deleted meanwhile
-  // (CheckpointPin). Variables need no value before; iterators must have run
+  // (CheckpointPin). Waits for a save in the background, as AwaitSave() does.
+  // Variables need no value before; iterators must have run
   // their initializer, so restore them in a second call where there are some.
   // Reads checkpoints of tf.train.Checkpoint and of TensorFlow's first format
   // as well; the latter is left to the graph's operations, like everything on a

@@ -118,7 +118,9 @@ absl::Status BestCheckpointHook::AfterRun(SessionRunContext& context,
   }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   // That of an earlier step is not the model that would be saved now.
-  if (measured->step != step) return absl::OkStatus();
+  if (measured->step != step || context.session().state_rejected()) {
+    return absl::OkStatus();
+  }
   return Save(context.session(), *measured);
 }
 

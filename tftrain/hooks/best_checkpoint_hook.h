@@ -36,7 +36,8 @@ namespace tftrain {
 // and the best of the evaluated checkpoints are kept.
 //
 // A save is made in the step with which the value came, before training goes
-// on, and an error of it fails the step. The value of a tensor is that of the
+// on, and an error of it fails the step; none of a state that a hook rejected
+// (SessionRunHook::Judge). The value of a tensor is that of the
 // step: for a loss, mostly that of the variables before their update.
 //
 // In the list of hooks it stands behind the CheckpointSaverHook of the folder,

@@ -11,6 +11,7 @@
 #include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
+#include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
@@ -44,7 +45,8 @@ class BestCheckpointHookTest : public ::testing::Test {
     saves.async = async;
     auto run = std::make_unique<HookDriver>(
         std::vector<HookPtr>{std::make_shared<CheckpointSaverHook>(saves),
-                             std::make_shared<BestCheckpointHook>(options_)},
+                             std::make_shared<BestCheckpointHook>(options_),
+                             std::make_shared<LambdaHook>(judge_)},
         dir_.path());
     Saver::Options newest;
     newest.max_to_keep = 1;
@@ -79,6 +81,7 @@ class BestCheckpointHookTest : public ::testing::Test {
 
   const TempDir dir_;
   BestCheckpointHook::Options options_;
+  LambdaHook::Options judge_;
 };
 
 TEST_F(BestCheckpointHookTest, KeepsTheBestBesideTheNewest) {
@@ -92,6 +95,24 @@ TEST_F(BestCheckpointHookTest, KeepsTheBestBesideTheNewest) {
   EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
   EXPECT_THAT(Saver::Metrics(Prefix(2)), ElementsAre(Pair("loss", 1)));
   EXPECT_THAT(LatestCheckpoint(dir_.path()), IsOkAndHolds(Prefix(4)));
+}
+
+TEST_F(BestCheckpointHookTest, KeepsNothingThatAHookRejected) {
+  judge_.before_run = [](SessionRunContext&) -> absl::StatusOr<SessionRunArgs> {
+    return SessionRunArgs(Fetch<float>("x:0"));
+  };
+  judge_.judge = [](SessionRunContext&, const SessionRunValues& values)
+      -> absl::StatusOr<StepVerdict> {
+    TF_ASSIGN_OR_RETURN(const float loss, values.Get(Fetch<float>("x:0")));
+    return loss > 0 ? StepVerdict::kGood : StepVerdict::kBad;
+  };
+  auto run = MakeRun();
+
+  Train(*run, {3, -1, 2, 5});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(4, 3));
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(3)));
 }
 
 TEST_F(BestCheckpointHookTest, KeepsSeveralWithLargeValues) {

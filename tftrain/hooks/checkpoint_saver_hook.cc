@@ -196,8 +196,15 @@ absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
     TF_RETURN_IF_ERROR(FinishInStep(context));
   }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-  // One that is due while another is written waits for it.
-  if (!timer_->ShouldTriggerForStep(step) || saving_step_.has_value()) {
+  if (last_saved_step_.has_value() && step < *last_saved_step_) {
+    // The session was taken back: the newest checkpoint is not of its past.
+    last_saved_step_.reset();
+    timer_->Reset();
+  }
+  // One that is due while another is written waits for it, and one of a bad
+  // state for a good one.
+  if (!timer_->ShouldTriggerForStep(step) || saving_step_.has_value() ||
+      context.session().state_rejected()) {
     return absl::OkStatus();
   }
   timer_->UpdateLastTriggeredStep(step);
@@ -228,7 +235,17 @@ absl::Status CheckpointSaverHook::FinishInStep(SessionRunContext& context) {
   return absl::OkStatus();
 }
 
+absl::Status CheckpointSaverHook::SkipNonFinite(
+    const absl::Status& status) const {
+  if (!IsNanLoss(status) || options_.non_finite != NonFinite::kSkip) {
+    return status;
+  }
+  LOG(WARNING) << "No checkpoint of this step: " << status.message();
+  return absl::OkStatus();
+}
+
 absl::Status CheckpointSaverHook::Tolerate(const absl::Status& status) {
+  if (IsNanLoss(status)) return SkipNonFinite(status);
   ++failures_;
   const absl::Duration age = clock_->Monotonic() - last_saved_time_;
   if (failures_ > options_.tolerated_failures ||
@@ -245,8 +262,9 @@ absl::Status CheckpointSaverHook::Tolerate(const absl::Status& status) {
 
 absl::Status CheckpointSaverHook::Save(Session& session, int64_t step) {
   TF_RETURN_IF_ERROR(TellBeforeSave(session, step));
-  TF_RETURN_IF_ERROR(StartSave(session, step, /*async=*/false));
-  TF_RETURN_IF_ERROR(AwaitSave());
+  absl::Status saved = StartSave(session, step, /*async=*/false);
+  if (saved.ok()) saved = AwaitSave();
+  if (!saved.ok()) return SkipNonFinite(saved);
   return TellAfterSave(session, step).status();
 }
 
@@ -264,6 +282,7 @@ absl::Status CheckpointSaverHook::StartSave(Session& session, int64_t step,
   options.global_step = step;
   options.write_meta_graph = options_.save_graph_def;
   options.snapshot = options_.snapshot;
+  options.check_finite = options_.non_finite != NonFinite::kSave;
   const absl::StatusOr<std::string> prefix =
       async ? saver_->SaveAsync(session, save_path_, options)
             : saver_->Save(session, save_path_, options);
@@ -301,14 +320,17 @@ absl::Status CheckpointSaverHook::End(Session& session) {
   if (saving_step_.has_value()) {
     const int64_t saving = *saving_step_;
     const absl::Status saved = AwaitSave();
-    result.Update(saved);
+    result.Update(SkipNonFinite(saved));
     if (saved.ok()) result.Update(TellAfterSave(session, saving).status());
   }
   const absl::StatusOr<int64_t> step = session.GlobalStep();
   result.Update(step.status());
-  // One that is still being written has told its error above.
-  if (step.ok() && *step != last_saved_step_ &&
-      (saver_ == nullptr || !saver_->saving())) {
+  if (session.state_rejected()) {
+    LOG(WARNING) << "The end is not saved, as its state was found bad; the "
+                    "newest checkpoint is of an earlier step";
+    // One that is still being written has told its error above.
+  } else if (step.ok() && *step != last_saved_step_ &&
+             (saver_ == nullptr || !saver_->saving())) {
     const absl::Status found = FindSaver(*step);
     result.Update(found);
     if (found.ok()) result.Update(Save(session, *step));

@@ -48,8 +48,14 @@ class FolderLock;
 // end, always on the thread that steps. The first save and the last one are not
 // in the background.
 //
+// What a hook judged to be bad (SessionRunHook::Judge()), such as
+// NanTensorHook, is not saved, wherever that hook is in the list: a save that
+// is due then is made after the next good step, and the last one is left out.
+// When a hook takes the session back behind the last save, the next good step
+// is saved.
+//
 // Python: `tf.compat.v1.train.CheckpointSaverHook`, which writes the step that
-// was restored once more.
+// was restored once more, and what is NaN when it comes first in the list.
 //
 // Confined: the session calls a hook from one thread.
 //
@@ -57,6 +63,15 @@ class FolderLock;
 //   options.hooks = {SaveCheckpoints("run", Every::Steps(500))};
 class CheckpointSaverHook : public SessionRunHook {
  public:
+  // What becomes of a save in which a variable of floating or complex type
+  // holds a NaN or an infinity.
+  enum class NonFinite {
+    kSave,  // nobody looks
+    kSkip,  // a warning that names the variable; the next one that is due, and
+            // the last, try again
+    kFail,  // NanLossError(), which names it; not for tolerated_failures
+  };
+
   struct Options {
     // The folder; made if it is missing.
     std::string checkpoint_dir;
@@ -86,6 +101,11 @@ class CheckpointSaverHook : public SessionRunHook {
     // What becomes of the values while they are written; its price stands
     // there. kStream does not go together with `async`.
     SnapshotMode snapshot = SnapshotMode::kShare;
+
+    // Whether the values are looked at as they are written (on the thread that
+    // writes them: training pays nothing when it is `async`). What is not saved
+    // leaves the newest checkpoint the newest. Not on a server.
+    NonFinite non_finite = NonFinite::kSave;
 
     // So many failed saves in a row, in steps, are only warned of; each is made
     // up for when the next one is due. The first save of a session and the last
@@ -148,7 +168,9 @@ class CheckpointSaverHook : public SessionRunHook {
   absl::Status AwaitSave();
   // Returns whether a listener wants a stop.
   absl::StatusOr<bool> TellAfterSave(Session& session, int64_t step);
-  // OK if `status` is a failure that is tolerated.
+  // OK, with a warning, if `status` is of a save that is skipped.
+  absl::Status SkipNonFinite(const absl::Status& status) const;
+  // The same for one that is tolerated.
   absl::Status Tolerate(const absl::Status& status);
 
   const Options options_;

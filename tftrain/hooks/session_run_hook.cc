@@ -65,6 +65,11 @@ absl::StatusOr<SessionRunArgs> SessionRunHook::BeforeRun(SessionRunContext&) {
   return SessionRunArgs();
 }
 
+absl::StatusOr<StepVerdict> SessionRunHook::Judge(SessionRunContext&,
+                                                  const SessionRunValues&) {
+  return StepVerdict::kGood;
+}
+
 absl::Status SessionRunHook::AfterRun(SessionRunContext&,
                                       const SessionRunValues&) {
   return absl::OkStatus();

@@ -112,7 +112,8 @@ class BeginContext {
   std::vector<MakeArgs> declared_;
 };
 
-// One step as a hook sees it, the same object in BeforeRun() and AfterRun().
+// One step as a hook sees it, the same object in BeforeRun(), Judge() and
+// AfterRun().
 // Confined to the thread that runs the step; valid during the callback.
 // Python: tf.estimator.SessionRunContext.
 class SessionRunContext {
@@ -129,8 +130,8 @@ class SessionRunContext {
   // What the caller of Run() asked for.
   const Request& original_args() const { return *original_; }
 
-  // The global step as it is now: in BeforeRun() before the step, in AfterRun()
-  // after it, always the real one. Costs nothing worth counting for a resource
+  // The global step as it is now: in BeforeRun() before the step, later after
+  // it, always the real one. Costs nothing worth counting for a resource
   // variable in this process, else one small run in each phase that asks, with
   // the timeout of the step.
   absl::StatusOr<int64_t> GlobalStep();
@@ -153,7 +154,7 @@ class SessionRunContext {
   std::string stop_reason_;
 };
 
-// What a hook got from a step. Valid during AfterRun(); copy what is kept.
+// What a hook got from a step. Valid during the callback; copy what is kept.
 // Python: tf.estimator.SessionRunValues.
 class SessionRunValues {
  public:
@@ -190,16 +191,29 @@ class SessionRunValues {
   const tensorflow::RunMetadata* metadata_;
 };
 
+// What a hook that judges makes of a step. The worst of several hooks' counts.
+enum class StepVerdict {
+  kGood,
+  // What the step made of the variables must not be kept: no hook saves it, now
+  // or at the end, until a step is judged good.
+  kBad,
+  // The hook has put the variables back to what they were earlier: it is as if
+  // there had been no step. The caller of Run() gets its values all the same.
+  kUndone,
+};
+
 // Extends a monitored session: asks for more in each step, sees the values, and
 // may end training. Every callback is optional.
 //
-// Order: Begin -> AfterCreateSession -> (BeforeRun -> AfterRun)* -> End; after
-// a failure OnAbort ends it instead. Several hooks are called in the order of
-// their list, in every callback.
+// Order: Begin -> AfterCreateSession -> (BeforeRun -> Judge -> AfterRun)* ->
+// End; after a failure OnAbort ends it instead. Several hooks are called in the
+// order of their list, in every callback; the Judge() of all comes before the
+// AfterRun() of any.
 //
 // All callbacks run on the thread that called the session (Create, Run or
 // Close), no lock is held meanwhile, and an exception thrown by one counts as
-// the error kInternal.
+// the error kInternal. None may close the session (kFailedPrecondition) or run
+// a step with hooks; its plain Session is at hand instead.
 //
 // Confined: the session calls a hook from one thread; one hook object serves
 // one session at a time.
@@ -215,43 +229,72 @@ class SessionRunHook {
   // not bring: a placeholder the caller fed before and does not feed now, or an
   // iterator, queue or reader that the caller read before and does not read
   // now, so that a batch would be taken away from training. True: the step runs
-  // without this hook, its AfterRun() included, with one warning; the hook may
-  // ask again in the next step. False: the step runs with it all the same, and
-  // fails or takes the batch, as in Python.
+  // without this hook, its Judge() and AfterRun() included, with one warning;
+  // the hook may ask again in the next step. False: the step runs with it all
+  // the same, and fails or takes the batch, as in Python.
   virtual bool waits_for_input() const { return true; }
 
-  // When: once, before the graph is frozen. Graph: may be changed, for the last
-  // time. May: Declare() requests. An error makes Create() fail with it, and
-  // later hooks are not begun. Bad options of a hook are told here.
+  // Whether Judge() is called; asked once, when the session is there.
+  virtual bool judges() const { return false; }
+
+  // When: once, before the session is made. Thread: that of Create(). Graph:
+  // may be changed, for the last time. May: Declare() requests. An error makes
+  // Create() fail with it; later hooks are not begun, those that were get
+  // OnAbort(), and this one gets nothing. Bad options of a hook are told here.
+  // Not called when an earlier hook's Begin() failed.
   virtual absl::Status Begin(BeginContext& context);
 
-  // When: the variables have their values (restored or initial) and queue
-  // runners are started. Graph: frozen. May: run `session`, which has no hooks;
-  // register threads with `coordinator`. An error makes Create() fail with it.
+  // When: once, when the variables have their values (restored or initial) and
+  // queue runners are started. Thread: that of Create(). Graph: frozen. May:
+  // run `session`, which has no hooks; register threads with `coordinator`;
+  // keep the addresses of both until End() or OnAbort(). An error makes
+  // Create() fail with it, and all hooks get OnAbort(). Not called when the
+  // session could not be made, or an earlier hook failed here.
   virtual absl::Status AfterCreateSession(Session& session,
                                           Coordinator& coordinator);
 
-  // When: before each step. Graph: frozen. May: ask for fetches, feeds and
-  // options, and for a stop after the step. An error skips the later hooks, the
-  // step and every AfterRun, and is what Run() returns. Not called for steps of
-  // the raw session.
+  // When: before each step. Thread: that of Run(). Graph: frozen. May: ask for
+  // fetches, feeds and options, and for a stop after the step; run the plain
+  // session. An error skips the later hooks, the step and every AfterRun(), and
+  // is what Run() returns; the session stays open. Not called for steps of the
+  // raw session, or when an earlier hook failed here.
   virtual absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context);
 
-  // When: after each step that succeeded. `values` are what this hook asked
-  // for. An error skips the later hooks and is what Run() returns. Not called
-  // when the step failed, or ran without this hook (waits_for_input()).
+  // When: after each step that succeeded, if the hook judges(); before the
+  // AfterRun() of any hook, so that nobody has used the step's values yet, or
+  // saved what it made of the variables. Thread: that of Run(). Graph: frozen.
+  // May: look at `values`, which are what this hook asked for; ask for a stop;
+  // run the plain session; set its variables. kBad is noted in
+  // Session::state_rejected(), kUndone skips the later Judge() and every
+  // AfterRun(). An error counts as kBad, skips the same, and is what Run()
+  // returns. Not called when the step failed, ran without this hook
+  // (waits_for_input()), or was undone or failed by an earlier hook. Python has
+  // no such call.
+  virtual absl::StatusOr<StepVerdict> Judge(SessionRunContext& context,
+                                            const SessionRunValues& values);
+
+  // When: after each step that succeeded. Thread: that of Run(). Graph: frozen.
+  // May: look at `values`, which are what this hook asked for; ask for a stop;
+  // run the plain session. An error skips the later hooks and is what Run()
+  // returns; the session stays open. Not called when the step failed, was
+  // undone or failed by a Judge(), or ran without this hook
+  // (waits_for_input()), or when an earlier hook failed here.
   virtual absl::Status AfterRun(SessionRunContext& context,
                                 const SessionRunValues& values);
 
   // When: once, at a clean end (normal, asked for, or end of input), while
-  // `session` still runs. An error is what Close() returns. Not called after
-  // another error: OnAbort() is.
+  // `session` still runs. Thread: that of Close(). Graph: frozen. May: run
+  // `session`. An error is what Close() returns, unless a thread has failed;
+  // later hooks are called all the same. Not called after another error:
+  // OnAbort() is.
   virtual absl::Status End(Session& session);
 
   // When: instead of End(), once, for every hook whose Begin() succeeded, when
   // creation failed, the run ended with the error `status`, or the session was
-  // dropped without Close(). Lets go of what the hook holds (threads, files);
-  // the session may be closed already. Python has no such call.
+  // dropped without Close(). Thread: that of Create(), Close() or the
+  // destructor. May: let go of what the hook holds (threads, files), and no
+  // more; the session may be closed already. Not called after End(). Python has
+  // no such call.
   virtual void OnAbort(const absl::Status& status);
 };
 

@@ -23,8 +23,8 @@ struct HookCosts {
     std::string name;
     // Over all steps, due or not.
     absl::Duration before_run;
-    absl::Duration after_run;
-    // The longest single step: both callbacks together.
+    absl::Duration after_run;  // Judge() included
+    // The longest single step: all callbacks together.
     absl::Duration worst;
   };
   std::vector<Hook> hooks;  // in the order of the session's list

@@ -128,6 +128,18 @@ class Session : public Runnable {
   absl::StatusOr<int64_t> GlobalStep(
       const tensorflow::RunOptions* options = nullptr);
 
+  // Whether what the last step made of the variables is not to be kept, as
+  // somebody found who looked at it (SessionRunHook::Judge()). Whoever saves by
+  // themselves, such as a hook, should leave such a state out; nothing else
+  // depends on it.
+  bool state_rejected() const {
+    return state_rejected_.load(std::memory_order_acquire);
+  }
+  // For the layers above.
+  void set_state_rejected(bool rejected) {
+    state_rejected_.store(rejected, std::memory_order_release);
+  }
+
   // Runs all `parts` as one step, into `buffers`, which may be used again for
   // the next step and is fastest then. For the layers above: a caller's part
   // comes first, then one for each hook.
@@ -173,6 +185,7 @@ class Session : public Runnable {
   std::unique_ptr<internal::GlobalStepReader> global_step_;
 
   std::atomic<bool> closed_{false};
+  std::atomic<bool> state_rejected_{false};
   std::atomic<int64_t> plans_made_{0};
 
   Mutex mu_;

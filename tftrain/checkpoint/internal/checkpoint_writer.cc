@@ -19,12 +19,22 @@
 #include "tftrain/checkpoint/internal/bundle_files.h"
 #include "tftrain/checkpoint/internal/checkpoint_notes.h"
 #include "tftrain/checkpoint/internal/folder_lock.h"
+#include "tftrain/checkpoint/internal/non_finite.h"
 #include "tftrain/checkpoint/internal/pending_checkpoint.h"
 
 namespace tftrain::internal {
 namespace {
 
 using tensorflow::Tensor;
+
+absl::Status CheckFinite(const SavedTensor& tensor, const Tensor& value) {
+  const std::optional<NonFinite> found =
+      FindNonFinite(value, /*also_infinite=*/true);
+  if (!found.has_value()) return absl::OkStatus();
+  return NanLossError(absl::StrCat(
+      "the variable \"", tensor.key, "\" holds ", ToString(*found, value),
+      "; go on from an older checkpoint, or save without the check"));
+}
 
 absl::Status AddTensor(const SavedTensor& tensor, const Tensor& value,
                        tensorflow::BundleWriter* writer) {
@@ -161,15 +171,18 @@ absl::StatusOr<std::vector<KeptCheckpoint>> WriteAll(const CheckpointJob& job) {
 
 }  // namespace
 
-absl::Status WriteBundle(const std::string& prefix, mode_t mode,
-                         ValueSource source) {
-  WriteOptions options;
-  options.mode = mode;
-  const std::unique_ptr<tensorflow::Env> files = BundleFiles(options);
+absl::Status WriteBundle(const std::string& prefix,
+                         const BundleOptions& options, ValueSource source) {
+  WriteOptions write;
+  write.mode = options.mode;
+  const std::unique_ptr<tensorflow::Env> files = BundleFiles(write);
   tensorflow::BundleWriter writer(files.get(), prefix);
   TF_RETURN_IF_ERROR(writer.status());
   const absl::Status status =
       source([&](const SavedTensor& tensor, const Tensor& value) {
+        if (options.check_finite) {
+          TF_RETURN_IF_ERROR(CheckFinite(tensor, value));
+        }
         return AddTensor(tensor, value, &writer);
       });
   if (!status.ok()) {

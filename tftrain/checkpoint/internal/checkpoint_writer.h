@@ -68,12 +68,19 @@ using ValueSource = absl::FunctionRef<absl::Status(
     absl::FunctionRef<absl::Status(const SavedTensor&,
                                    const tensorflow::Tensor&)>)>;
 
-// Writes the bundle `prefix` of all the values of `source`, in files with the
-// permissions `mode`.
-// Errors: kInvalidArgument when a value is not the part it should be; file
-// errors as above; those of `source`.
-absl::Status WriteBundle(const std::string& prefix, mode_t mode,
-                         ValueSource source);
+// How a bundle is written.
+struct BundleOptions {
+  mode_t mode = WriteOptions().mode;  // permissions of the files
+  // Whether a value that holds a NaN or an infinity is an error.
+  bool check_finite = false;
+};
+
+// Writes the bundle `prefix` of all the values of `source`.
+// Errors: kInvalidArgument when a value is not the part it should be;
+// NanLossError() for the first that should be finite and is not; file errors as
+// above; those of `source`.
+absl::Status WriteBundle(const std::string& prefix,
+                         const BundleOptions& options, ValueSource source);
 
 }  // namespace tftrain::internal
 

@@ -94,6 +94,8 @@ HookedSession::HookedSession(Session* session,
       steps_[i].known.push_back(
           {args.request(), InputGuard(session_->graph(), args.request())});
     }
+    steps_[i].judges = hooks_[i].hook->judges();
+    any_judges_ = any_judges_ || steps_[i].judges;
     costs_.hooks.push_back({hooks_[i].name, {}, {}, {}});
   }
 }
@@ -168,6 +170,11 @@ absl::Status HookedSession::RunStep(const RequestPtr& request,
     TF_RETURN_IF_ERROR(session_->RunParts(parts_, options, metadata, buffers_));
   }
   context.StartPhase();
+  if (any_judges_) {
+    TF_ASSIGN_OR_RETURN(const StepVerdict verdict,
+                        Judge(context, options, metadata));
+    if (verdict == StepVerdict::kUndone) return absl::OkStatus();
+  }
   return AfterRun(context, options, metadata);
 }
 
@@ -187,7 +194,7 @@ absl::Status HookedSession::BeforeRun(const RequestPtr& request,
     }();
     if (measure_) {
       costs_.hooks[i].before_run += took;
-      step.before_run = took;
+      step.spent = took;
     }
     if (!args.ok()) return args.status();
     if (!args->empty()) Admit(i, *std::move(args), request);
@@ -251,6 +258,35 @@ bool HookedSession::JoinSharedStep(const SharedStep& shared,
   return true;
 }
 
+absl::StatusOr<StepVerdict> HookedSession::Judge(
+    SessionRunContext& context, const tensorflow::RunOptions* options,
+    const tensorflow::RunMetadata* metadata) {
+  bool judged = false;
+  StepVerdict verdict = StepVerdict::kGood;
+  const absl::Status status =
+      CallEach(hooks_, "Judge", [&](size_t i) -> absl::Status {
+        const HookStep& step = steps_[i];
+        if (!step.judges || step.part == kWaits ||
+            verdict == StepVerdict::kUndone) {
+          return absl::OkStatus();
+        }
+        judged = true;
+        return CallAfterStep(i, [&]() -> absl::Status {
+          TF_ASSIGN_OR_RETURN(const StepVerdict found,
+                              hooks_[i].hook->Judge(
+                                  context, ValuesOf(step, options, metadata)));
+          verdict = std::max(verdict, found);
+          return absl::OkStatus();
+        });
+      });
+  // A step that no hook could look at leaves it as it was.
+  if (judged) {
+    session_->set_state_rejected(!status.ok() || verdict == StepVerdict::kBad);
+  }
+  TF_RETURN_IF_ERROR(status);
+  return verdict;
+}
+
 absl::Status HookedSession::AfterRun(SessionRunContext& context,
                                      const tensorflow::RunOptions* options,
                                      const tensorflow::RunMetadata* metadata) {
@@ -258,23 +294,37 @@ absl::Status HookedSession::AfterRun(SessionRunContext& context,
       CallEach(hooks_, "AfterRun", [&](size_t i) -> absl::Status {
         const HookStep& step = steps_[i];
         if (step.part == kWaits) return absl::OkStatus();
-        const SessionRunValues values(
-            step.part < 0 ? StepValues()
-                          : buffers_->Values(static_cast<size_t>(step.part)),
-            options, metadata);
-        if (!measure_) return hooks_[i].hook->AfterRun(context, values);
-        absl::Duration took;
-        absl::Status called = [&] {
-          const Stopwatch watch(&took);
-          return hooks_[i].hook->AfterRun(context, values);
-        }();
-        HookCosts::Hook& cost = costs_.hooks[i];
-        cost.after_run += took;
-        cost.worst = std::max(cost.worst, step.before_run + took);
-        return called;
+        return CallAfterStep(i, [&] {
+          return hooks_[i].hook->AfterRun(context,
+                                          ValuesOf(step, options, metadata));
+        });
       });
   ++costs_.steps;
   return status;
+}
+
+SessionRunValues HookedSession::ValuesOf(
+    const HookStep& step, const tensorflow::RunOptions* options,
+    const tensorflow::RunMetadata* metadata) const {
+  return SessionRunValues(
+      step.part < 0 ? StepValues()
+                    : buffers_->Values(static_cast<size_t>(step.part)),
+      options, metadata);
+}
+
+absl::Status HookedSession::CallAfterStep(
+    size_t hook, absl::FunctionRef<absl::Status()> fn) {
+  if (!measure_) return fn();
+  absl::Duration took;
+  absl::Status called = [&] {
+    const Stopwatch watch(&took);
+    return fn();
+  }();
+  HookCosts::Hook& cost = costs_.hooks[hook];
+  steps_[hook].spent += took;
+  cost.after_run += took;
+  cost.worst = std::max(cost.worst, steps_[hook].spent);
+  return called;
 }
 
 HookedSession::HookRequest& HookedSession::Know(size_t hook,

@@ -41,7 +41,8 @@ absl::Status CallHook(const HookEntry& hook, std::string_view callback,
                       absl::FunctionRef<absl::Status()> fn);
 
 // Runs steps of one session with hooks around each: BeforeRun of all, one step
-// that serves the caller and every hook, AfterRun of all.
+// that serves the caller and every hook, Judge of those that judge, AfterRun of
+// all, unless the step was undone.
 //
 // Which plan serves a step: without due hooks, the caller's own; else the
 // caller's SharedStep, where all that is due joined it; else one for just this
@@ -87,8 +88,9 @@ class HookedSession {
   struct HookStep {
     SessionRunArgs args;
     const RequestPtr* request = nullptr;
-    int part = -1;              // of the step; negative when it has none
-    absl::Duration before_run;  // when it is measured
+    int part = -1;         // of the step; negative when it has none
+    absl::Duration spent;  // in this step's callbacks, when it is measured
+    bool judges = false;
 
     int64_t asked_in = -1;           // the step it last asked in
     const Request* asked = nullptr;  // and what for; only to compare
@@ -104,9 +106,20 @@ class HookedSession {
                        tensorflow::RunMetadata* metadata,
                        SessionRunContext& context);
   absl::Status BeforeRun(const RequestPtr& request, SessionRunContext& context);
+  // What the hooks that judge make of the step; tells the session, too.
+  absl::StatusOr<StepVerdict> Judge(SessionRunContext& context,
+                                    const tensorflow::RunOptions* options,
+                                    const tensorflow::RunMetadata* metadata);
   absl::Status AfterRun(SessionRunContext& context,
                         const tensorflow::RunOptions* options,
                         const tensorflow::RunMetadata* metadata);
+
+  // What a hook that takes part in the step gets of it.
+  SessionRunValues ValuesOf(const HookStep& step,
+                            const tensorflow::RunOptions* options,
+                            const tensorflow::RunMetadata* metadata) const;
+  // Calls `fn`, a callback of a hook after the step, and adds what it costs.
+  absl::Status CallAfterStep(size_t hook, absl::FunctionRef<absl::Status()> fn);
 
   // Takes what a hook asked for into the step, or leaves the hook out of it.
   void Admit(size_t hook, SessionRunArgs args, const RequestPtr& caller);
@@ -124,6 +137,7 @@ class HookedSession {
   Session* const session_;
   const std::vector<HookEntry>& hooks_;
   const bool measure_;
+  bool any_judges_ = false;
   std::list<SharedStep> shared_;  // the caller's requests of late
 
   // Of the step that runs; kept so that idle steps allocate nothing.

@@ -6,6 +6,7 @@
 
 #include "tftrain/monitored/internal/hooked_session.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -18,6 +19,7 @@
 #include "tftrain/monitored/singular_monitored_session.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
+#include "tftrain/testing/recording_hook.h"
 #include "tftrain/testing/small_graphs.h"
 #include "tftrain/testing/temp_dir.h"
 
@@ -308,6 +310,110 @@ TEST(HookedSessionTest, AFetchNotAskedForMayBeOnABranchNotTaken) {
   EXPECT_THAT(seldom->values(), ElementsAre(5.0f));
   EXPECT_THAT(often->values(), ElementsAre(1.5f, 1.5f));
   EXPECT_EQ(session->raw_session().plans_made(), plans);
+  EXPECT_THAT(session->Close(), IsOk());
+}
+
+// Judges each step as it is told to, and notes what is called.
+class JudgingHook : public RecordingHook {
+ public:
+  using Verdict = std::function<absl::StatusOr<StepVerdict>()>;
+
+  JudgingHook(
+      std::string name, std::vector<std::string>* calls,
+      Verdict verdict = [] { return StepVerdict::kGood; })
+      : RecordingHook(std::move(name), calls),
+        calls_(calls),
+        verdict_(std::move(verdict)) {}
+
+  bool judges() const override { return true; }
+  absl::StatusOr<StepVerdict> Judge(SessionRunContext&,
+                                    const SessionRunValues&) override {
+    calls_->push_back(name() + ".Judge");
+    return verdict_();
+  }
+
+ private:
+  std::vector<std::string>* const calls_;
+  const Verdict verdict_;
+};
+
+// A session under a plain hook and two that judge, of which the first answers
+// what the test says.
+class JudgingTest : public testing::Test {
+ protected:
+  JudgingTest()
+      : session_(Open({std::make_shared<RecordingHook>("A", &calls_),
+                       std::make_shared<JudgingHook>(
+                           "B", &calls_, [this] { return verdict_; }),
+                       std::make_shared<JudgingHook>("C", &calls_)})) {
+    calls_.clear();
+  }
+
+  // What is called after a step that is judged so, and what comes of it.
+  absl::Status Step(absl::StatusOr<StepVerdict> verdict) {
+    verdict_ = std::move(verdict);
+    absl::Status status = session_->Run(Train());
+    EXPECT_THAT(std::vector<std::string>(calls_.begin(), calls_.begin() + 3),
+                ElementsAre("A.BeforeRun", "B.BeforeRun", "C.BeforeRun"));
+    calls_.erase(calls_.begin(), calls_.begin() + 3);
+    return status;
+  }
+  bool rejected() const { return session_->raw_session().state_rejected(); }
+
+  std::vector<std::string> calls_;
+  absl::StatusOr<StepVerdict> verdict_ = StepVerdict::kGood;
+  const std::unique_ptr<SingularMonitoredSession> session_;
+};
+
+TEST_F(JudgingTest, AllJudgeBeforeAnyHookSeesTheStep) {
+  EXPECT_THAT(Step(StepVerdict::kGood), IsOk());
+
+  EXPECT_THAT(calls_, ElementsAre("B.Judge", "C.Judge", "A.AfterRun",
+                                  "B.AfterRun", "C.AfterRun"));
+  EXPECT_FALSE(rejected());
+}
+
+TEST_F(JudgingTest, ABadStepIsSeenAndRejectedUntilAGoodOne) {
+  EXPECT_THAT(Step(StepVerdict::kBad), IsOk());
+  EXPECT_THAT(calls_, ElementsAre("B.Judge", "C.Judge", "A.AfterRun",
+                                  "B.AfterRun", "C.AfterRun"));
+  EXPECT_TRUE(rejected());
+  calls_.clear();
+
+  EXPECT_THAT(Step(StepVerdict::kGood), IsOk());
+  EXPECT_FALSE(rejected());
+}
+
+TEST_F(JudgingTest, NobodySeesAStepThatIsUndone) {
+  EXPECT_THAT(Step(StepVerdict::kUndone), IsOk());
+
+  EXPECT_THAT(calls_, ElementsAre("B.Judge"));
+  EXPECT_FALSE(rejected());
+}
+
+TEST_F(JudgingTest, AnErrorIsToldAndRejectsTheState) {
+  EXPECT_THAT(Step(absl::UnknownError("cannot tell")),
+              StatusIs(absl::StatusCode::kUnknown,
+                       AllOf(HasSubstr("cannot tell"), HasSubstr("B::Judge"))));
+
+  EXPECT_THAT(calls_, ElementsAre("B.Judge"));
+  EXPECT_TRUE(rejected());
+}
+
+TEST(HookedSessionTest, WhoWaitsForInputDoesNotJudge) {
+  std::vector<std::string> calls;
+  auto judge = std::make_shared<JudgingHook>("A", &calls,
+                                             [] { return StepVerdict::kBad; });
+  judge->Ask(SessionRunArgs(Fetch<float>("x:0")));
+  auto session = Open({judge});
+  ASSERT_THAT(session->Run(Train(), {{"x:0", 1.0f}}), IsOk());
+  EXPECT_TRUE(session->raw_session().state_rejected());
+  calls.clear();
+
+  ASSERT_THAT(session->Run(Train()), IsOk());
+
+  EXPECT_THAT(calls, ElementsAre("A.BeforeRun"));
+  EXPECT_TRUE(session->raw_session().state_rejected()) << "as it was";
   EXPECT_THAT(session->Close(), IsOk());
 }
 

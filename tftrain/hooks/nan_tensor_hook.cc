@@ -1,0 +1,152 @@
+// SPDX-FileCopyrightText: The tftrain authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tftrain/hooks/nan_tensor_hook.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
+#include "tftrain/base/errors.h"
+#include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/checkpoint/checkpoint_tools.h"
+#include "tftrain/checkpoint/internal/non_finite.h"
+#include "tftrain/session/fetch.h"
+
+namespace tftrain {
+
+NanTensorHook::NanTensorHook(Options options) : options_(std::move(options)) {}
+
+absl::Status NanTensorHook::Begin(BeginContext& context) {
+  TF_ASSIGN_OR_RETURN(const TensorRef loss,
+                      context.graph().FindTensor(options_.loss_tensor));
+  if (!internal::CanBeNonFinite(loss.dtype())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the tensor \"", options_.loss_tensor, "\" is of type ",
+        tensorflow::DataTypeString(loss.dtype()),
+        ", which has no NaN; name one of floating or complex type"));
+  }
+  if (options_.max_rollbacks < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_rollbacks is \"", options_.max_rollbacks, "\", give 0 or more"));
+  }
+  if (options_.max_rollbacks > 0 && options_.checkpoint_dir.empty()) {
+    return absl::InvalidArgumentError(
+        "checkpoint_dir is empty, give the folder of the checkpoints that "
+        "max_rollbacks is about");
+  }
+  args_ = SessionRunArgs(Fetch<tensorflow::Tensor>(options_.loss_tensor));
+  context.Declare(args_);
+  scaffold_ = context.scaffold();
+  rollbacks_ = 0;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionRunArgs> NanTensorHook::BeforeRun(SessionRunContext&) {
+  return args_;
+}
+
+absl::StatusOr<StepVerdict> NanTensorHook::Judge(
+    SessionRunContext& context, const SessionRunValues& values) {
+  const tensorflow::Tensor& loss = values.results()[0];
+  const std::optional<internal::NonFinite> found =
+      internal::FindNonFinite(loss, options_.also_infinite);
+  if (!found.has_value()) return StepVerdict::kGood;
+
+  std::string failure =
+      absl::StrCat("the tensor \"", options_.loss_tensor, "\" holds ",
+                   internal::ToString(*found, loss));
+  // A graph need not have a global step.
+  if (const auto step = context.GlobalStep(); step.ok()) {
+    absl::StrAppend(&failure, " at the global step ", *step);
+  }
+  if (rollbacks_ < options_.max_rollbacks) {
+    const absl::StatusOr<std::string> restored = RollBack(context.session());
+    if (restored.ok()) {
+      ++rollbacks_;
+      LOG(WARNING) << "Restored \"" << *restored << "\", as " << failure << " ("
+                   << rollbacks_ << " of " << options_.max_rollbacks
+                   << " times)";
+      return StepVerdict::kUndone;
+    }
+    absl::StrAppend(&failure, "; training cannot be taken back: ",
+                    restored.status().message());
+  } else if (rollbacks_ > 0) {
+    absl::StrAppend(&failure, "; training was taken back ", rollbacks_,
+                    " times already");
+  }
+  if (options_.fail_on_nan_loss) {
+    return NanLossError(absl::StrCat(
+        failure,
+        "; look for what is unusual in this step's input, or train "
+        "more slowly"));
+  }
+  LOG(WARNING) << "Training ends, as " << failure;
+  context.RequestStop(std::move(failure));
+  return StepVerdict::kBad;
+}
+
+absl::StatusOr<std::string> NanTensorHook::RollBack(Session& session) const {
+  const std::shared_ptr<Saver> saver =
+      options_.saver != nullptr ? options_.saver : scaffold_->saver();
+  if (saver == nullptr) {
+    return absl::FailedPreconditionError(
+        "the session has no saver; give one to its scaffold");
+  }
+  // One in the background is the newest once it has ended.
+  saver->AwaitSave();
+  TF_ASSIGN_OR_RETURN(const std::optional<CheckpointState> state,
+                      GetCheckpointState(options_.checkpoint_dir));
+  std::vector<std::string> prefixes;
+  if (state.has_value()) prefixes = state->all_model_checkpoint_paths;
+  std::reverse(prefixes.begin(), prefixes.end());
+  for (const std::string& prefix : prefixes) {
+    absl::Status restored = CheckGood(prefix);
+    if (restored.ok()) {
+      restored = saver->Restore(session, prefix, RestorePart::kAllButIterators);
+    }
+    if (restored.ok()) return prefix;
+    LOG(WARNING) << "Passed over the checkpoint \"" << prefix
+                 << "\": " << restored.message();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("there is no good checkpoint in \"", options_.checkpoint_dir,
+                   "\"; save there, and before the loss becomes NaN"));
+}
+
+absl::Status NanTensorHook::CheckGood(const std::string& prefix) const {
+  TF_ASSIGN_OR_RETURN(const std::vector<TensorStatistics> found,
+                      ScanForNonFinite(prefix));
+  for (const TensorStatistics& tensor : found) {
+    if (tensor.nans > 0 || options_.also_infinite) {
+      return absl::DataLossError(
+          absl::StrCat("its variable \"", tensor.name, "\" holds ",
+                       tensor.nans > 0 ? "a NaN" : "an infinity"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<NanTensorHook> StopAtNan(std::string loss_tensor) {
+  NanTensorHook::Options options;
+  options.loss_tensor = std::move(loss_tensor);
+  return std::make_shared<NanTensorHook>(std::move(options));
+}
+
+std::shared_ptr<NanTensorHook> RollBackAtNan(std::string loss_tensor,
+                                             std::string checkpoint_dir,
+                                             int max_rollbacks) {
+  NanTensorHook::Options options;
+  options.loss_tensor = std::move(loss_tensor);
+  options.also_infinite = true;
+  options.checkpoint_dir = std::move(checkpoint_dir);
+  options.max_rollbacks = max_rollbacks;
+  return std::make_shared<NanTensorHook>(std::move(options));
+}
+
+}  // namespace tftrain
