@@ -101,8 +101,9 @@ TEST_F(BestCheckpointHookTest, KeepsNothingThatAHookRejected) {
   judge_.before_run = [](SessionRunContext&) -> absl::StatusOr<SessionRunArgs> {
     return SessionRunArgs(Fetch<float>("x:0"));
   };
-  judge_.judge = [](SessionRunContext&, const SessionRunValues& values)
-      -> absl::StatusOr<StepVerdict> {
+  judge_.judge =
+      [](SessionRunContext&,
+         const SessionRunValues& values) -> absl::StatusOr<StepVerdict> {
     TF_ASSIGN_OR_RETURN(const float loss, values.Get(Fetch<float>("x:0")));
     return loss > 0 ? StepVerdict::kGood : StepVerdict::kBad;
   };
