@@ -18,12 +18,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Python's run with that hook, in the folder of the first argument.
+// Python's run with that hook, in the folder of the first argument. Without an
+// order between its read of the step and the increment, Python's hook sees now
+// one, now the other number.
 constexpr char kPythonRun[] = R"(
+from tensorflow.python.training import training_util
 tf1 = tf.compat.v1
 tf1.disable_eager_execution()
-step = tf1.train.get_or_create_global_step()
-train = tf1.assign_add(step, 1)
+tf1.train.get_or_create_global_step()
+train = training_util._increment_global_step(1)
 hook = tf1.train.ProfilerHook(save_steps=3, output_dir=sys.argv[1])
 with tf1.train.SingularMonitoredSession(hooks=[hook]) as session:
   for _ in range(8):
