@@ -103,6 +103,11 @@ class BrokenFileOps : public internal::FileOps {
   std::vector<std::pair<std::string, std::string>> late_ ABSL_GUARDED_BY(mu_);
 };
 
+// Makes all savers of this process, until its end, those of that name: `Sound`,
+// `Unsynced` (nothing is forced to the disk), or with a broken promise. Ends
+// the program if there are none.
+void UseSaver(const std::string& name);
+
 }  // namespace tftrain
 
 #endif  // TFTRAIN_FAULTS_BROKEN_FILE_OPS_H_

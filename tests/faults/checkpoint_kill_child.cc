@@ -3,11 +3,12 @@
 
 // A program that trains and saves until it is killed.
 //
-// usage: tftrain_faults_kill_child FOLDER MODE
+// usage: tftrain_faults_kill_child FOLDER MODE SAVER
 //
 // Starts with what is in FOLDER, and saves one number after the other; MODE is
-// one of the letters of SaveHabits::script. On its standard output it says
-// `b N` before it saves N, and `a N` when that was acknowledged.
+// one of the letters of SaveHabits::script, SAVER a name for UseSaver(). On its
+// standard output it says `b N` before it saves N, and `a N` when that was
+// acknowledged.
 
 #include <unistd.h>
 
@@ -16,8 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/status.h"
+#include "tests/faults/broken_file_ops.h"
 #include "tests/faults/checkpoint_run.h"
-#include "tftrain/testing/unsynced_file_ops.h"
 
 namespace {
 
@@ -32,11 +33,10 @@ void Say(char what, int64_t number) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CHECK(argc == 3) << "usage: " << argv[0] << " FOLDER MODE";
+  CHECK(argc == 4) << "usage: " << argv[0] << " FOLDER MODE SAVER";
   const std::string root = argv[1];
   const char mode = argv[2][0];
-  // What a process wrote outlives it, synced or not.
-  const tftrain::UnsyncedFileOps files;
+  tftrain::UseSaver(argv[3]);
   tftrain::SaveHabits habits;
   habits.max_to_keep = 2;
   tftrain::SavingProgram program(habits);

@@ -120,6 +120,13 @@ std::vector<SaveHabits> AllSaveHabits() {
   return all;
 }
 
+SaveHabits HabitsNamed(const std::string& name) {
+  for (const SaveHabits& habits : AllSaveHabits()) {
+    if (habits.name == name) return habits;
+  }
+  LOG(FATAL) << "no habits are named \"" << name << "\"";
+}
+
 SavingProgram::SavingProgram(const SaveHabits& habits)
     : habits_(habits),
       clock_(absl::Now() + absl::Hours(1)),
@@ -364,6 +371,24 @@ ExpectedState RecordedRun::ExpectedAt(size_t count) const {
     it = next->count(it->first) > 0 ? std::next(it) : expected.kept.erase(it);
   }
   return expected;
+}
+
+BeforeLastSave PlayUntilLastSave(const SaveHabits& habits) {
+  SaveHabits shorter = habits;
+  shorter.script.pop_back();
+  SavingProgram before(shorter);
+  const RecordedRun run(before, /*largest_write=*/1 << 20);
+  BeforeLastSave result = {run.end(), run.ExpectedAt(run.calls().size())};
+  ++result.expected.begun;
+  // What the last save deletes may be gone in part.
+  SavingProgram whole(habits);
+  const RecordedRun all(whole, /*largest_write=*/1 << 20);
+  const auto left = all.ExpectedAt(all.calls().size()).kept;
+  std::map<int64_t, std::string>& kept = result.expected.kept;
+  for (auto it = kept.begin(); it != kept.end();) {
+    it = left.count(it->first) > 0 ? std::next(it) : kept.erase(it);
+  }
+  return result;
 }
 
 absl::StatusOr<int64_t> RestartCheck::Start() {

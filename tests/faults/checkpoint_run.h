@@ -51,6 +51,9 @@ std::vector<SaveHabits> AllSaveHabits();
 // Ends the program unless `status` is OK.
 void MustSucceed(const absl::Status& status);
 
+// Those of that name. Ends the program if there are none.
+SaveHabits HabitsNamed(const std::string& name);
+
 // A model and the programs that train it, one after the other: a saver, a
 // session. The n-th save writes the number n into every variable.
 //
@@ -163,6 +166,15 @@ class RecordedRun {
   std::vector<Mark> marks_;
   FolderContent end_;
 };
+
+// What is there before the last save of a script, and what a start may find
+// until that save is acknowledged.
+struct BeforeLastSave {
+  FolderContent content;
+  ExpectedState expected;
+};
+
+BeforeLastSave PlayUntilLastSave(const SaveHabits& habits);
 
 // Starts a program on the states of a disk, and tells what is wrong.
 //
