@@ -162,5 +162,10 @@ program() {
   fi
 }
 
-# Where the Python with TensorFlow is that the parity tests compare with.
-parity_environment() { echo "$cache/venv-$tensorflow_version"; }
+# Where the Python with TensorFlow is that the parity tests compare with: a
+# folder for each list of packages.
+parity_environment() {
+  local list
+  list=$(cksum <"$root/scripts/requirements-parity.txt")
+  echo "$cache/venv-$tensorflow_version-${list%% *}"
+}

@@ -25,6 +25,7 @@ checkpoint_syscalls_test TFTRAIN_FAULTS_HABITS=21
 close_schedules_test TFTRAIN_FAULTS_SCHEDULES=100000
 construction_faults_test
 coordinator_schedules_test TFTRAIN_FAULTS_SCHEDULES=100000
+event_faults_test TFTRAIN_FAULTS_KILLS=10000
 hook_faults_test
 hostile_folder_test TFTRAIN_FAULTS_EDITS=100000
 input_faults_test

@@ -27,7 +27,7 @@ print("%d.%d" % sys.version_info[:2], platform.machine())')
   else
     say "Python is $machine, and the checked list of packages is for 3.11" \
       "x86_64: taking tensorflow-cpu $tensorflow_version and what pip adds"
-    requirements=("tensorflow-cpu==$tensorflow_version")
+    requirements=("tensorflow-cpu==$tensorflow_version" tensorboard)
   fi
   if make_environment "$environment" "${requirements[@]}"; then
     export TFTRAIN_PYTHON="$environment/bin/python"

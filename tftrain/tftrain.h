@@ -56,6 +56,7 @@
 #include "tftrain/setup/session_creator.h"
 #include "tftrain/setup/session_manager.h"
 #include "tftrain/summary/event_file_writer.h"
+#include "tftrain/summary/event_file_writer_cache.h"
 #include "tftrain/summary/timeline.h"
 
 #endif  // TFTRAIN_TFTRAIN_H_

@@ -11,40 +11,50 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
+#include <string_view>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "tensorflow/core/lib/io/record_writer.h"
 #include "tensorflow/core/platform/errors.h"
-#include "tensorflow/core/platform/file_system.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/file_ops.h"
 
 namespace tftrain::internal {
 namespace {
 
+using tensorflow::io::RecordWriter;
+
 // Files of this process so far, so that two made within a second differ.
 std::atomic<uint32_t> files_made{0};
+
+constexpr std::string_view kPrefix = "events.out.tfevents.";
+
+// The greatest number of ten digits, after which names cannot go on.
+constexpr int64_t kMaxSeconds = 9'999'999'999;
 
 // How many taken names are passed over before giving up: more than files of
 // one second that a former process with our number can have left.
 constexpr int kMaxTries = 10000;
 
-// A buffer before a descriptor, which `RecordWriter` can write to.
+// A buffer before a descriptor.
 //
 // Confined: use from the thread that created it.
-class BufferedFile : public tensorflow::WritableFile {
+class BufferedFile {
  public:
   BufferedFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
-  ~BufferedFile() override {
+  ~BufferedFile() {
     if (fd_ >= 0) CurrentFileOps().Close(fd_);
   }
 
   const std::string& path() const { return path_; }
   bool deleted() const {
     struct stat stat;
-    return CurrentFileOps().StatOpen(fd_, &stat) == 0 && stat.st_nlink == 0;
+    return CurrentFileOps().StatOpen(fd_, &stat) != 0 || stat.st_nlink == 0;
   }
   size_t buffered() const { return buffer_.size(); }
   // Bytes that the system has, and those with what is in the buffer.
@@ -53,12 +63,9 @@ class BufferedFile : public tensorflow::WritableFile {
     return written_ + static_cast<int64_t>(buffer_.size());
   }
 
-  absl::Status Append(absl::string_view data) override {
-    buffer_.append(data.data(), data.size());
-    return absl::OkStatus();
-  }
+  void Append(std::string_view data) { buffer_.append(data); }
 
-  absl::Status Flush() override {
+  absl::Status Flush() {
     size_t done = 0;
     absl::Status status;
     while (done < buffer_.size()) {
@@ -76,9 +83,7 @@ class BufferedFile : public tensorflow::WritableFile {
     return status;
   }
 
-  absl::Status Sync() override { return Flush(); }
-
-  absl::Status Close() override {
+  absl::Status Close() {
     absl::Status status = Flush();
     const int fd = std::exchange(fd_, -1);
     if (fd >= 0 && CurrentFileOps().Close(fd) < 0 && errno != EINTR) {
@@ -104,11 +109,27 @@ std::string HostName() {
 
 // The count has leading zeros because readers take files in the order of
 // their names.
-std::string NextFileName(const EventFile::Options& options) {
-  return absl::StrFormat("events.out.tfevents.%010d.%s.%d.%05d%s",
-                         options.seconds, HostName(), ::getpid(),
-                         files_made.fetch_add(1, std::memory_order_relaxed),
-                         options.suffix);
+std::string NextFileName(int64_t seconds, std::string_view suffix) {
+  return absl::StrFormat(
+      "%s%010d.%s.%d.%05d%s", kPrefix, seconds, HostName(), ::getpid(),
+      files_made.fetch_add(1, std::memory_order_relaxed), suffix);
+}
+
+// The seconds in the last name of an event file in the folder; -1 without one,
+// and if nobody can be told to come after it.
+int64_t LastSeconds(const std::string& folder) {
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  if (!names.ok()) return -1;
+  int64_t last = -1;
+  for (std::string_view name : *names) {
+    int64_t seconds = 0;
+    if (absl::ConsumePrefix(&name, kPrefix) &&
+        absl::SimpleAtoi(name.substr(0, name.find('.')), &seconds) &&
+        seconds < kMaxSeconds) {
+      last = std::max(last, seconds);
+    }
+  }
+  return last;
 }
 
 }  // namespace
@@ -116,8 +137,10 @@ std::string NextFileName(const EventFile::Options& options) {
 // Confined: use from the thread that created it.
 class EventFile::Impl {
  public:
-  Impl(int fd, std::string path)
-      : file_(fd, std::move(path)), writer_(&file_) {}
+  Impl(int fd, std::string path, int64_t seconds)
+      : seconds_(seconds), file_(fd, std::move(path)) {}
+
+  int64_t seconds() const { return seconds_; }
 
   const BufferedFile& file() const { return file_; }
   int64_t appended() const { return appended_; }
@@ -126,8 +149,13 @@ class EventFile::Impl {
   }
 
   void Append(std::string_view record) {
-    // The buffer takes everything, so that only a flush can fail.
-    writer_.WriteRecord(record).IgnoreError();
+    char header[RecordWriter::kHeaderSize];
+    char footer[RecordWriter::kFooterSize];
+    RecordWriter::PopulateHeader(header, record.data(), record.size());
+    RecordWriter::PopulateFooter(footer, record.data(), record.size());
+    file_.Append({header, sizeof(header)});
+    file_.Append(record);
+    file_.Append({footer, sizeof(footer)});
     ++appended_;
     pending_ends_.push_back(file_.size());
   }
@@ -151,8 +179,8 @@ class EventFile::Impl {
     }
   }
 
+  const int64_t seconds_;
   BufferedFile file_;
-  tensorflow::io::RecordWriter writer_;
   int64_t appended_ = 0;
   // Where the records end that are not written in full, as offsets in the
   // file.
@@ -161,8 +189,12 @@ class EventFile::Impl {
 
 absl::StatusOr<std::unique_ptr<EventFile>> EventFile::Create(
     const Options& options) {
+  // A reader that follows the folder does not look back.
+  const int64_t seconds =
+      std::max(options.seconds, LastSeconds(options.folder) + 1);
   for (int tries = 0; tries < kMaxTries; ++tries) {
-    std::string path = JoinPath(options.folder, NextFileName(options));
+    std::string path =
+        JoinPath(options.folder, NextFileName(seconds, options.suffix));
     int fd = -1;
     do {
       fd = CurrentFileOps().Open(
@@ -171,7 +203,7 @@ absl::StatusOr<std::unique_ptr<EventFile>> EventFile::Create(
     } while (fd < 0 && errno == EINTR);
     if (fd >= 0) {
       return std::unique_ptr<EventFile>(
-          new EventFile(std::make_unique<Impl>(fd, std::move(path))));
+          new EventFile(std::make_unique<Impl>(fd, std::move(path), seconds)));
     }
     if (errno != EEXIST) {
       return ErrnoError(errno, "cannot make the event file", path);
@@ -185,6 +217,7 @@ EventFile::EventFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 EventFile::~EventFile() = default;
 
 const std::string& EventFile::path() const { return impl_->file().path(); }
+int64_t EventFile::seconds() const { return impl_->seconds(); }
 void EventFile::Append(std::string_view record) { impl_->Append(record); }
 absl::Status EventFile::Flush() { return impl_->Flush(); }
 absl::Status EventFile::Close() { return impl_->Close(); }

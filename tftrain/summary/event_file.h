@@ -28,7 +28,8 @@ class EventFile {
  public:
   struct Options {
     std::string folder;
-    // Seconds since 1970, the part of the name by which readers order files.
+    // Seconds since 1970, the part of the name by which readers order files;
+    // more are taken where the folder has a file of that second or later.
     int64_t seconds = 0;
     // The end of the name; no slash in it.
     std::string suffix;
@@ -50,6 +51,9 @@ class EventFile {
 
   const std::string& path() const;
 
+  // The seconds in its name.
+  int64_t seconds() const;
+
   // Puts a record into the buffer.
   void Append(std::string_view record);
 
@@ -60,7 +64,8 @@ class EventFile {
   // Flushes and closes.
   absl::Status Close();
 
-  // Whether somebody removed the file, so that nobody can read it any more.
+  // Whether somebody removed the file, so that nobody can read it any more, or
+  // it cannot be told.
   bool deleted() const;
 
   // Bytes in the buffer.

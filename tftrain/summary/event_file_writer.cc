@@ -15,6 +15,8 @@
 #include "absl/strings/str_format.h"
 #include "tensorflow/core/framework/graph.pb.h"
 #include "tensorflow/core/framework/summary.pb.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor.pb.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tensorflow/core/protobuf/config.pb.h"
@@ -22,13 +24,16 @@
 #include "tensorflow/core/util/event.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/fork.h"
+#include "tftrain/summary/drawing.h"
 #include "tftrain/summary/event_file.h"
+#include "tftrain/summary/scalar_event.h"
 
 namespace tftrain {
 namespace {
 
 using tensorflow::Event;
 using tensorflow::SessionLog;
+using tensorflow::Tensor;
 
 constexpr char kFileVersion[] = "brain.Event:2";
 constexpr char kWriterName[] = "tftrain.summary.event_file_writer";
@@ -39,20 +44,42 @@ constexpr size_t kBufferBytes = size_t{1} << 20;
 // The largest message that can be written or read.
 constexpr size_t kMaxEventBytes = std::numeric_limits<int32_t>::max();
 
-// One event that waits: a scalar, which is cheap to hold, or any other.
+// An event that costs more than a scalar, and what is to be drawn in it.
+struct LargeEvent {
+  Event event;
+  std::unique_ptr<internal::Drawing> drawing;
+};
+
+// One event that waits. Small: as many as fit into the queue go from one
+// processor's memory to another's.
 struct Item {
+  enum class Kind {
+    kScalar,   // of the tag `text`
+    kScalars,  // in `text`, the bytes of their Summary
+    kEvent,    // in `large`
+    kDrawing,  // in `large`, under the tag `text`
+  };
+
   double wall_time = 0;
-  std::optional<int64_t> step;
+  int64_t step = 0;
+  std::string text;
+  std::unique_ptr<LargeEvent> large;
   float value = 0;
-  std::string tag;
-  std::unique_ptr<Event> event;  // Null for a scalar.
-  size_t bytes = 0;
-  bool droppable = true;
+  Kind kind = Kind::kScalar;
 };
 
 // To the microsecond, as exactly as a double can.
 double SecondsSince1970(absl::Time time) {
   return static_cast<double>(absl::ToUnixMicros(time)) / 1e6;
+}
+
+// A copy of `values`, as a tensor.
+template <typename T>
+Tensor TensorOf(absl::Span<const T> values) {
+  Tensor tensor(tensorflow::DataTypeToEnum<T>::value,
+                {static_cast<int64_t>(values.size())});
+  std::copy(values.begin(), values.end(), tensor.flat<T>().data());
+  return tensor;
 }
 
 absl::Status CheckOptions(const EventFileWriter::Options& options) {
@@ -93,18 +120,52 @@ class EventFileWriter::Core {
 
   double Now() const { return SecondsSince1970(clock_->Now()); }
 
-  void Add(Item item) {
+  // Adds an event as it is, but for the time if it has none, and the step if
+  // one is given.
+  void AddLarge(Item::Kind kind, std::string_view text,
+                std::unique_ptr<LargeEvent> large, size_t bytes,
+                std::optional<int64_t> step, bool droppable) {
+    if (large->event.wall_time() == 0) large->event.set_wall_time(Now());
+    if (step) large->event.set_step(*step);
+    Add(bytes, droppable, [&](Item* item) {
+      item->kind = kind;
+      item->text.assign(text);
+      item->large = std::move(large);
+    });
+  }
+  void AddEvent(std::unique_ptr<LargeEvent> large, std::optional<int64_t> step,
+                bool droppable = true) {
+    const size_t bytes = large->event.ByteSizeLong();
+    AddLarge(Item::Kind::kEvent, "", std::move(large), bytes, step, droppable);
+  }
+  void AddDrawing(std::string_view tag,
+                  std::unique_ptr<internal::Drawing> drawing,
+                  std::optional<int64_t> step) {
+    const size_t bytes = sizeof(Item) + tag.size() + drawing->bytes();
+    auto large = std::make_unique<LargeEvent>();
+    large->drawing = std::move(drawing);
+    AddLarge(Item::Kind::kDrawing, tag, std::move(large), bytes, step,
+             /*droppable=*/true);
+  }
+  // Counts one that cannot be added.
+  void AddTooLarge() {
+    Add(std::numeric_limits<size_t>::max(), /*droppable=*/true, [](Item*) {});
+  }
+
+  // Adds an item that `fill` makes in its place.
+  template <typename Fill>
+  void Add(size_t bytes, bool droppable, Fill fill) {
     bool wake = false;
     const char* warning = nullptr;
     {
       MutexLock lock(mu_);
-      warning = Refuse(item);
+      warning = Refuse(bytes, droppable);
       if (warning == nullptr) {
         // The thread knows of what was there before.
         const bool first = queue_.empty();
         const bool had_batch = IsBatch();
-        queued_bytes_ += item.bytes;
-        queue_.push_back(std::move(item));
+        queued_bytes_ += bytes;
+        fill(&queue_.emplace_back());
         ++stats_.accepted;
         wake = first || (!had_batch && IsBatch());
       } else if (!warned_.insert(warning).second) {
@@ -185,7 +246,8 @@ class EventFileWriter::Core {
         writing_events_ = batch.size();
         writing_bytes_ = std::exchange(queued_bytes_, 0);
       }
-      for (Item& item : batch) Write(std::move(item));
+      if (!batch.empty()) LeaveDeletedFile();
+      for (Item& item : batch) Write(&item);
       FlushFile();
       if (last) CloseFile();
       batch.clear();
@@ -199,17 +261,18 @@ class EventFileWriter::Core {
   }
 
  private:
-  // Why `item` is not taken into the queue, or null; counts it.
-  const char* Refuse(const Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  // Why an item is not taken into the queue, or null; counts it.
+  const char* Refuse(size_t bytes, bool droppable)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (closing_) {
       ++stats_.dropped_closed;
       return "the writer is closed";
     }
-    if (item.bytes > kMaxEventBytes) {
+    if (bytes > kMaxEventBytes) {
       ++stats_.dropped_large;
       return "it is larger than 2 GiB";
     }
-    if (item.droppable &&
+    if (droppable &&
         (queue_.size() + writing_events_ >= options_.max_queue ||
          queued_bytes_ + writing_bytes_ >= options_.max_queue_bytes)) {
       ++stats_.dropped_full;
@@ -236,26 +299,56 @@ class EventFileWriter::Core {
 
   // The methods below belong to the thread.
 
-  void Write(Item item) {
-    Event scalar;
-    Event* event = item.event.get();
-    if (event == nullptr) {
-      event = &scalar;
-      auto* value = scalar.mutable_summary()->add_value();
-      value->set_tag(std::move(item.tag));
-      value->set_simple_value(item.value);
-    }
-    if (item.wall_time != 0) event->set_wall_time(item.wall_time);
-    if (item.step) event->set_step(*item.step);
+  void Write(Item* item) {
     if (file_ == nullptr && !BeginFile()) {
       MutexLock lock(mu_);
       ++stats_.dropped_error;
       return;
     }
-    StripMetadata(event);
-    event->SerializeToString(&record_);
+    if (!Encode(item)) return;
     file_->Append(record_);
     if (file_->buffered() >= kBufferBytes) FlushFile();
+  }
+
+  // Makes `record_` of it; false if that cannot be done.
+  bool Encode(Item* item) {
+    switch (item->kind) {
+      case Item::Kind::kScalar:
+        internal::EncodeScalarEvent(item->wall_time, item->step, item->text,
+                                    item->value, &record_);
+        return true;
+      case Item::Kind::kScalars:
+        internal::EncodeEvent(item->wall_time, item->step, item->text,
+                              &record_);
+        return true;
+      case Item::Kind::kDrawing: {
+        const absl::Status drawn = item->large->drawing->AddTo(
+            item->text, item->large->event.mutable_summary());
+        if (!drawn.ok()) {
+          NoteUndrawable(drawn);
+          return false;
+        }
+        break;
+      }
+      case Item::Kind::kEvent:
+        break;
+    }
+    Event* const event = &item->large->event;
+    StripMetadata(event);
+    event->SerializeToString(&record_);
+    return true;
+  }
+
+  // Counts what cannot be drawn.
+  void NoteUndrawable(const absl::Status& status) {
+    {
+      MutexLock lock(mu_);
+      ++stats_.dropped_invalid;
+      if (!warned_.insert("invalid").second) return;
+    }
+    LOG(WARNING) << "An event for \"" << options_.logdir
+                 << "\" was dropped: " << status.message()
+                 << "; this is not said again";
   }
 
   // Leaves out the metadata of tags that the file has it for.
@@ -269,19 +362,25 @@ class EventFileWriter::Core {
     }
   }
 
+  absl::StatusOr<std::unique_ptr<internal::EventFile>> MakeFile() const {
+    // Somebody may have removed the folder.
+    TF_RETURN_IF_ERROR(CreateFolders(options_.logdir));
+    return internal::EventFile::Create({options_.logdir, name_seconds_,
+                                        options_.filename_suffix,
+                                        options_.file_mode});
+  }
+
   bool BeginFile() {
     const double now = Now();
     // The names must not go back when the clock does.
     name_seconds_ = std::max(name_seconds_, static_cast<int64_t>(now));
-    absl::StatusOr<std::unique_ptr<internal::EventFile>> file =
-        internal::EventFile::Create({options_.logdir, name_seconds_,
-                                     options_.filename_suffix,
-                                     options_.file_mode});
+    absl::StatusOr<std::unique_ptr<internal::EventFile>> file = MakeFile();
     if (!file.ok()) {
       NoteError(file.status());
       return false;
     }
     file_ = *std::move(file);
+    name_seconds_ = file_->seconds();
     tags_with_metadata_.clear();
     Event version;
     version.set_wall_time(now);
@@ -302,11 +401,14 @@ class EventFileWriter::Core {
     CountWritten(before);
     if (!status.ok()) return GiveUpFile(status);
     failing_ = false;
-    if (file_->deleted()) {
-      LOG(WARNING) << "The event file \"" << file_->path()
-                   << "\" was deleted; the next event begins a new one";
-      file_.reset();
-    }
+  }
+
+  // Leaves a file that nobody can find any more.
+  void LeaveDeletedFile() {
+    if (file_ == nullptr || !file_->deleted()) return;
+    LOG(WARNING) << "The event file \"" << file_->path()
+                 << "\" is gone; a new one is begun";
+    file_.reset();
   }
 
   void CloseFile() {
@@ -379,28 +481,11 @@ class EventFileWriter::Core {
 
 namespace {
 
-// An item that holds `event`.
-Item ItemOf(std::unique_ptr<Event> event, double now,
-            std::optional<int64_t> step) {
-  Item item;
-  item.wall_time = now;
-  item.step = step;
-  item.bytes = event->ByteSizeLong();
-  item.event = std::move(event);
-  return item;
-}
-
 // The bytes of `message`, or nothing but the size if they are too many.
 template <typename Message>
 std::optional<std::string> Serialized(const Message& message) {
   if (message.ByteSizeLong() > kMaxEventBytes) return std::nullopt;
   return message.SerializeAsString();
-}
-
-Item TooLarge() {
-  Item item;
-  item.bytes = std::numeric_limits<size_t>::max();
-  return item;
 }
 
 }  // namespace
@@ -443,81 +528,140 @@ bool EventFileWriter::InForkedChild() const {
 
 void EventFileWriter::AddEvent(Event event) {
   if (InForkedChild()) return;
-  const double now = event.wall_time() == 0 ? core_->Now() : 0;
-  core_->Add(
-      ItemOf(std::make_unique<Event>(std::move(event)), now, std::nullopt));
+  auto large = std::make_unique<LargeEvent>();
+  large->event = std::move(event);
+  core_->AddEvent(std::move(large), std::nullopt);
 }
 
 void EventFileWriter::AddSummary(tensorflow::Summary summary,
                                  std::optional<int64_t> step) {
   if (InForkedChild()) return;
-  auto event = std::make_unique<Event>();
-  *event->mutable_summary() = std::move(summary);
-  core_->Add(ItemOf(std::move(event), core_->Now(), step));
+  auto large = std::make_unique<LargeEvent>();
+  *large->event.mutable_summary() = std::move(summary);
+  core_->AddEvent(std::move(large), step);
 }
 
 absl::Status EventFileWriter::AddSummary(std::string_view serialized,
                                          std::optional<int64_t> step) {
   if (InForkedChild()) return absl::OkStatus();
-  auto event = std::make_unique<Event>();
+  if (serialized.size() <= kMaxEventBytes &&
+      internal::HoldsOnlyScalars(serialized)) {
+    const double now = core_->Now();
+    core_->Add(sizeof(Item) + serialized.size(), /*droppable=*/true,
+               [&](Item* item) {
+                 item->kind = Item::Kind::kScalars;
+                 item->wall_time = now;
+                 item->step = step.value_or(0);
+                 item->text.assign(serialized);
+               });
+    return absl::OkStatus();
+  }
+  auto large = std::make_unique<LargeEvent>();
   if (serialized.size() > kMaxEventBytes ||
-      !event->mutable_summary()->ParseFromArray(
+      !large->event.mutable_summary()->ParseFromArray(
           serialized.data(), static_cast<int>(serialized.size()))) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "the %d bytes given as a summary are no Summary, give the value of a "
         "summary op",
         serialized.size()));
   }
-  core_->Add(ItemOf(std::move(event), core_->Now(), step));
+  core_->AddEvent(std::move(large), step);
   return absl::OkStatus();
 }
 
 void EventFileWriter::AddScalar(std::string_view tag, float value,
                                 std::optional<int64_t> step) {
   if (InForkedChild()) return;
-  Item item;
-  item.wall_time = core_->Now();
-  item.step = step;
-  item.value = value;
-  item.tag = std::string(tag);
-  item.bytes = sizeof(Item) + tag.size();
-  core_->Add(std::move(item));
+  const double now = core_->Now();
+  core_->Add(sizeof(Item) + tag.size(), /*droppable=*/true, [&](Item* item) {
+    item->wall_time = now;
+    item->step = step.value_or(0);
+    item->value = value;
+    item->text.assign(tag);
+  });
+}
+
+absl::Status EventFileWriter::AddHistogram(std::string_view tag,
+                                           const Tensor& values,
+                                           std::optional<int64_t> step) {
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<internal::Drawing> drawing,
+                      internal::Drawing::Histogram(tag, values));
+  AddDrawing(tag, std::move(drawing), step);
+  return absl::OkStatus();
+}
+
+void EventFileWriter::AddHistogram(std::string_view tag,
+                                   absl::Span<const float> values,
+                                   std::optional<int64_t> step) {
+  AddHistogram(tag, TensorOf(values), step).IgnoreError();
+}
+
+void EventFileWriter::AddHistogram(std::string_view tag,
+                                   absl::Span<const double> values,
+                                   std::optional<int64_t> step) {
+  AddHistogram(tag, TensorOf(values), step).IgnoreError();
+}
+
+absl::Status EventFileWriter::AddImage(std::string_view tag,
+                                       const Tensor& images,
+                                       std::optional<int64_t> step,
+                                       int max_images) {
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<internal::Drawing> drawing,
+                      internal::Drawing::Images(tag, images, max_images));
+  AddDrawing(tag, std::move(drawing), step);
+  return absl::OkStatus();
+}
+
+void EventFileWriter::AddDrawing(std::string_view tag,
+                                 std::unique_ptr<internal::Drawing> drawing,
+                                 std::optional<int64_t> step) {
+  if (InForkedChild()) return;
+  core_->AddDrawing(tag, std::move(drawing), step);
+}
+
+void EventFileWriter::AddText(std::string_view tag, std::string_view text,
+                              std::optional<int64_t> step) {
+  tensorflow::Summary summary;
+  auto* value = summary.add_value();
+  value->set_tag(std::string(tag));
+  value->mutable_metadata()->mutable_plugin_data()->set_plugin_name("text");
+  auto* tensor = value->mutable_tensor();
+  tensor->set_dtype(tensorflow::DT_STRING);
+  tensor->mutable_tensor_shape();
+  tensor->add_string_val(std::string(text));
+  AddSummary(std::move(summary), step);
 }
 
 void EventFileWriter::AddGraph(const tensorflow::GraphDef& graph,
                                std::optional<int64_t> step) {
   if (InForkedChild()) return;
   std::optional<std::string> bytes = Serialized(graph);
-  if (!bytes) return core_->Add(TooLarge());
+  if (!bytes) return core_->AddTooLarge();
   AddGraph(*std::move(bytes), step);
 }
 
 void EventFileWriter::AddGraph(std::string serialized,
                                std::optional<int64_t> step) {
   if (InForkedChild()) return;
-  auto event = std::make_unique<Event>();
-  event->set_graph_def(std::move(serialized));
-  Item item = ItemOf(std::move(event), core_->Now(), step);
-  item.droppable = false;
-  core_->Add(std::move(item));
+  auto large = std::make_unique<LargeEvent>();
+  large->event.set_graph_def(std::move(serialized));
+  core_->AddEvent(std::move(large), step, /*droppable=*/false);
 }
 
 void EventFileWriter::AddMetaGraph(const tensorflow::MetaGraphDef& meta_graph,
                                    std::optional<int64_t> step) {
   if (InForkedChild()) return;
   std::optional<std::string> bytes = Serialized(meta_graph);
-  if (!bytes) return core_->Add(TooLarge());
+  if (!bytes) return core_->AddTooLarge();
   AddMetaGraph(*std::move(bytes), step);
 }
 
 void EventFileWriter::AddMetaGraph(std::string serialized,
                                    std::optional<int64_t> step) {
   if (InForkedChild()) return;
-  auto event = std::make_unique<Event>();
-  event->set_meta_graph_def(std::move(serialized));
-  Item item = ItemOf(std::move(event), core_->Now(), step);
-  item.droppable = false;
-  core_->Add(std::move(item));
+  auto large = std::make_unique<LargeEvent>();
+  large->event.set_meta_graph_def(std::move(serialized));
+  core_->AddEvent(std::move(large), step, /*droppable=*/false);
 }
 
 void EventFileWriter::AddSessionLog(SessionStatus status,
@@ -525,8 +669,8 @@ void EventFileWriter::AddSessionLog(SessionStatus status,
                                     std::string_view checkpoint_path,
                                     std::string_view message) {
   if (InForkedChild()) return;
-  auto event = std::make_unique<Event>();
-  SessionLog& log = *event->mutable_session_log();
+  auto large = std::make_unique<LargeEvent>();
+  SessionLog& log = *large->event.mutable_session_log();
   switch (status) {
     case SessionStatus::kStart:
       log.set_status(SessionLog::START);
@@ -540,9 +684,7 @@ void EventFileWriter::AddSessionLog(SessionStatus status,
   }
   log.set_checkpoint_path(std::string(checkpoint_path));
   log.set_msg(std::string(message));
-  Item item = ItemOf(std::move(event), core_->Now(), step);
-  item.droppable = false;
-  core_->Add(std::move(item));
+  core_->AddEvent(std::move(large), step, /*droppable=*/false);
 }
 
 absl::Status EventFileWriter::AddRunMetadata(
@@ -559,13 +701,14 @@ absl::Status EventFileWriter::AddRunMetadata(
   }
   std::optional<std::string> bytes = Serialized(metadata);
   if (!bytes) {
-    core_->Add(TooLarge());
+    core_->AddTooLarge();
     return absl::OkStatus();
   }
-  auto event = std::make_unique<Event>();
-  event->mutable_tagged_run_metadata()->set_tag(std::string(tag));
-  event->mutable_tagged_run_metadata()->set_run_metadata(*std::move(bytes));
-  core_->Add(ItemOf(std::move(event), core_->Now(), step));
+  auto large = std::make_unique<LargeEvent>();
+  large->event.mutable_tagged_run_metadata()->set_tag(std::string(tag));
+  large->event.mutable_tagged_run_metadata()->set_run_metadata(
+      *std::move(bytes));
+  core_->AddEvent(std::move(large), step);
   return absl::OkStatus();
 }
 

@@ -20,6 +20,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "tftrain/base/clock.h"
 #include "tftrain/base/mutex.h"
 #include "tftrain/base/thread.h"
@@ -30,9 +31,13 @@ class GraphDef;
 class MetaGraphDef;
 class RunMetadata;
 class Summary;
+class Tensor;
 }  // namespace tensorflow
 
 namespace tftrain {
+namespace internal {
+class Drawing;
+}  // namespace internal
 
 // Adds events to a queue that a thread of its own writes to a file. Adding
 // costs the caller no system call and never waits for the disk: when the queue
@@ -99,6 +104,8 @@ class EventFileWriter {
     int64_t dropped_error = 0;
     // ... because they are larger than a record may be (2 GiB), ...
     int64_t dropped_large = 0;
+    // ... because they cannot be drawn, such as the histogram of a NaN, ...
+    int64_t dropped_invalid = 0;
     // ... or because the writer was closed.
     int64_t dropped_closed = 0;
     int64_t files = 0;  // Files begun.
@@ -139,6 +146,47 @@ class EventFileWriter {
   // Adds a summary of one value: cheaper than by way of a `Summary`.
   void AddScalar(std::string_view tag, float value,
                  std::optional<int64_t> step = std::nullopt);
+
+  // Adds how the values of a tensor are distributed, over TensorFlow's default
+  // buckets. The writer's thread counts them; the tensor's memory is shared
+  // until then. Where a value is infinite or NaN, nothing is written, with one
+  // warning.
+  //
+  // Errors: kInvalidArgument if the values are no real numbers.
+  //
+  // Python: `tf.compat.v1.summary.histogram`, which fails the step for such a
+  // value.
+  absl::Status AddHistogram(std::string_view tag,
+                            const tensorflow::Tensor& values,
+                            std::optional<int64_t> step = std::nullopt);
+
+  // The same for a copy of `values`.
+  void AddHistogram(std::string_view tag, absl::Span<const float> values,
+                    std::optional<int64_t> step = std::nullopt);
+  void AddHistogram(std::string_view tag, absl::Span<const double> values,
+                    std::optional<int64_t> step = std::nullopt);
+
+  // Adds the first `max_images` of a batch as PNG files, under the tags
+  // `tag/image/0`, `tag/image/1` ..., or `tag/image` if `max_images` is 1. The
+  // tensor has the shape [batch, height, width, channels] with 1 (grey),
+  // 3 (RGB) or 4 (RGBA) channels, and holds bytes, or floats that are scaled
+  // for each image: by its largest value if none is negative, otherwise so that
+  // 0 becomes 127. Pixels that are not finite become red. The writer's thread
+  // does all this; the tensor's memory is shared until then.
+  //
+  // Errors: kInvalidArgument for another type or shape, an image without
+  // pixels, or `max_images` below 1.
+  //
+  // Python: `tf.compat.v1.summary.image`.
+  absl::Status AddImage(std::string_view tag, const tensorflow::Tensor& images,
+                        std::optional<int64_t> step = std::nullopt,
+                        int max_images = 3);
+
+  // Adds a text, which TensorBoard shows as Markdown.
+  //
+  // Python: `tf.compat.v1.summary.text`.
+  void AddText(std::string_view tag, std::string_view text,
+               std::optional<int64_t> step = std::nullopt);
 
   // Adds a graph or a meta graph, or the bytes of one. Graphs are never
   // dropped because the queue is full.
@@ -194,6 +242,10 @@ class EventFileWriter {
 
   EventFileWriter(std::string logdir, std::shared_ptr<Core> core,
                   std::shared_ptr<Thread> thread);
+
+  void AddDrawing(std::string_view tag,
+                  std::unique_ptr<internal::Drawing> drawing,
+                  std::optional<int64_t> step);
 
   // True in a child made by `fork`, where the thread does not exist and the
   // locks may be held for good.

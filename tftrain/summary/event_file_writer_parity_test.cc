@@ -6,9 +6,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "absl/strings/str_split.h"
 #include "tensorflow/core/framework/graph.pb.h"
 #include "tensorflow/core/framework/summary.pb.h"
+#include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
 #include "tftrain/summary/event_file_writer.h"
@@ -125,6 +128,75 @@ TEST_F(EventFileWriterParityTest, SameEventsMakeTheSameRecords) {
       event->clear_source_metadata();
     }
     EXPECT_EQ(actual[i].SerializeAsString(), expected[i].SerializeAsString());
+  }
+}
+
+// The summaries of the events in a file.
+std::vector<tensorflow::Summary> Summaries(const std::string& path) {
+  std::vector<tensorflow::Summary> summaries;
+  for (const tensorflow::Event& event : ReadEvents(path)) {
+    if (event.has_summary()) summaries.push_back(event.summary());
+  }
+  return summaries;
+}
+
+// Histograms, images and texts are what TensorFlow's operations make of the
+// same tensors.
+TEST_F(EventFileWriterParityTest, DrawsWhatPythonDraws) {
+  const TempDir theirs;
+  const TempDir ours;
+  ASSERT_THAT(
+      RunPython("import numpy as np\n"
+                "v1 = tf.compat.v1\n"
+                "v1.disable_eager_execution()\n"
+                "values = np.arange(-50, 50, dtype=np.float64) ** 3\n"
+                "bytes = np.arange(96, dtype=np.uint8).reshape([2, 4, 4, 3])\n"
+                "floats = np.linspace(-1, 2, 16, dtype=np.float32)\n"
+                "floats[3] = np.nan\n"
+                "floats = floats.reshape([1, 4, 4, 1])\n"
+                "summaries = [\n"
+                "    v1.summary.histogram('values', values),\n"
+                "    v1.summary.image('bytes', bytes),\n"
+                "    v1.summary.image('floats', floats, max_outputs=1),\n"
+                "    v1.summary.image('half', floats[:, :2].astype(np.half)),\n"
+                "    v1.summary.text('note', tf.constant('# Title'))]\n"
+                "writer = v1.summary.FileWriter(sys.argv[1])\n"
+                "with v1.Session() as session:\n"
+                "  for summary in session.run(summaries):\n"
+                "    writer.add_summary(summary, 7)\n"
+                "writer.close()\n",
+                {theirs.path()}),
+      IsOk());
+  EventFileWriter::Options options;
+  options.logdir = ours.path();
+  const auto writer = EventFileWriter::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  std::vector<double> values;
+  for (int i = -50; i < 50; ++i) values.push_back(std::pow(i, 3));
+  tensorflow::Tensor bytes(tensorflow::DT_UINT8, {2, 4, 4, 3});
+  for (int i = 0; i < 96; ++i)
+    bytes.flat<uint8_t>()(i) = static_cast<uint8_t>(i);
+  tensorflow::Tensor floats(tensorflow::DT_FLOAT, {1, 4, 4, 1});
+  for (int i = 0; i < 16; ++i) {
+    floats.flat<float>()(i) = static_cast<float>(-1 + i * 0.2);
+  }
+  floats.flat<float>()(3) = std::nanf("");
+  tensorflow::Tensor half(tensorflow::DT_HALF, {1, 2, 4, 1});
+  for (int i = 0; i < 8; ++i) {
+    half.flat<Eigen::half>()(i) = Eigen::half(floats.flat<float>()(i));
+  }
+  (*writer)->AddHistogram("values", values, 7);
+  ASSERT_THAT((*writer)->AddImage("bytes", bytes, 7), IsOk());
+  ASSERT_THAT((*writer)->AddImage("floats", floats, 7, 1), IsOk());
+  ASSERT_THAT((*writer)->AddImage("half", half, 7), IsOk());
+  (*writer)->AddText("note", "# Title", 7);
+  ASSERT_THAT((*writer)->Close(), IsOk());
+
+  const auto expected = Summaries(theirs / theirs.List().front());
+  const auto actual = Summaries((*writer)->path());
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    EXPECT_EQ(actual[i].DebugString(), expected[i].DebugString());
   }
 }
 

@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <map>
 #include <thread>
 
@@ -27,6 +29,7 @@
 #include "tftrain/summary/event_reader_for_test.h"
 #include "tftrain/testing/fake_clock.h"
 #include "tftrain/testing/faulty_file_ops.h"
+#include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
 
@@ -249,6 +252,164 @@ TEST_F(EventFileWriterTest, TakesTheValueOfASummaryOp) {
   ASSERT_THAT(writer->Close(), IsOk());
 
   EXPECT_THAT(Events(), ElementsAre("t=0@5"));
+}
+
+TEST_F(EventFileWriterTest, HistogramCountsValuesInTensorFlowsBuckets) {
+  const auto writer = Open();
+  writer->AddHistogram("w", std::vector<double>{-1, 0, 0.5, 0.5, 3}, 7);
+  writer->AddHistogram("f", std::vector<float>{0.25f});
+  ASSERT_THAT(writer->AddHistogram("i", tensorflow::Tensor(int64_t{2})),
+              IsOk());
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  const auto events = ReadEvents(writer->path());
+  ASSERT_THAT(events, SizeIs(4));
+  EXPECT_EQ(events[1].step(), 7);
+  const auto& value = events[1].summary().value(0);
+  EXPECT_EQ(value.tag(), "w");
+  EXPECT_EQ(value.histo().min(), -1);
+  EXPECT_EQ(value.histo().max(), 3);
+  EXPECT_EQ(value.histo().num(), 5);
+  EXPECT_EQ(value.histo().sum(), 3);
+  EXPECT_EQ(value.histo().sum_squares(), 10.5);
+  EXPECT_THAT(value.histo().bucket(), testing::Contains(2));
+  EXPECT_EQ(events[2].summary().value(0).histo().sum(), 0.25);
+  EXPECT_EQ(events[3].summary().value(0).histo().max(), 2);
+}
+
+TEST_F(EventFileWriterTest, HistogramTakesAnyRealNumbers) {
+  const auto writer = Open();
+  int count = 0;
+  for (int type = tensorflow::DataType_MIN; type <= tensorflow::DataType_MAX;
+       ++type) {
+    const auto dtype = static_cast<tensorflow::DataType>(type);
+    if (!tensorflow::DataTypeCanUseMemcpy(dtype)) continue;
+    tensorflow::Tensor tensor(dtype, {1});
+    if (tensor.TotalBytes() == 0) continue;
+    std::memset(tensor.data(), 0, tensor.TotalBytes());
+    if (writer->AddHistogram(tensorflow::DataTypeString(dtype), tensor).ok()) {
+      ++count;
+    }
+  }
+  EXPECT_THAT(writer->AddHistogram("s", tensorflow::Tensor("text")),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("\"s\""), HasSubstr("string"))));
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_GE(count, 10);
+  EXPECT_EQ(writer->stats().written, count);
+  EXPECT_EQ(writer->stats().dropped_invalid, 0);
+}
+
+TEST_F(EventFileWriterTest, HistogramOfANanIsLeftOutWithOneWarning) {
+  LogCapture log;
+  const auto writer = Open();
+  for (int i = 0; i < 3; ++i) {
+    writer->AddHistogram("w", std::vector<double>{1, std::nan("")});
+  }
+  writer->AddScalar("a", 1);
+  EXPECT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("a=1"));
+  EXPECT_EQ(writer->stats().accepted, 4);
+  EXPECT_EQ(writer->stats().dropped_invalid, 3);
+  EXPECT_THAT(log.lines(), testing::Contains(HasSubstr("\"w\"")).Times(1));
+}
+
+// The width, height and channels that the PNG file of `value` tells.
+std::vector<int> ShapeOfPng(const tensorflow::Summary::Value& value) {
+  const std::string& png = value.image().encoded_image_string();
+  EXPECT_EQ(png.substr(0, 8), "\x89PNG\r\n\x1a\n");
+  EXPECT_EQ(static_cast<int>(png.at(19)), value.image().width());
+  EXPECT_EQ(static_cast<int>(png.at(23)), value.image().height());
+  const std::map<int, int> channels = {{0, 1}, {2, 3}, {6, 4}};
+  EXPECT_EQ(channels.at(png.at(25)), value.image().colorspace());
+  return {value.image().width(), value.image().height(),
+          value.image().colorspace()};
+}
+
+TEST_F(EventFileWriterTest, ImagesOfABatchArePngFilesUnderTheirTags) {
+  const auto writer = Open();
+  tensorflow::Tensor bytes(tensorflow::DT_UINT8, {3, 2, 5, 3});
+  bytes.flat<uint8_t>().setConstant(7);
+  tensorflow::Tensor floats(tensorflow::DT_FLOAT, {1, 4, 4, 1});
+  floats.flat<float>().setConstant(-0.5f);
+  floats.flat<float>()(3) = std::nanf("");
+  ASSERT_THAT(writer->AddImage("bytes", bytes, 7, 2), IsOk());
+  ASSERT_THAT(writer->AddImage("floats", floats, 8, 1), IsOk());
+  for (const auto type : {tensorflow::DT_HALF, tensorflow::DT_DOUBLE}) {
+    tensorflow::Tensor image(type, {1, 1, 1, 4});
+    std::memset(image.data(), 0, image.TotalBytes());
+    EXPECT_THAT(writer->AddImage("other", image), IsOk());
+  }
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  const auto events = ReadEvents(writer->path());
+  ASSERT_THAT(events, SizeIs(5));
+  ASSERT_THAT(events[1].summary().value(), SizeIs(2));
+  EXPECT_EQ(events[1].step(), 7);
+  EXPECT_EQ(events[1].summary().value(0).tag(), "bytes/image/0");
+  EXPECT_EQ(events[1].summary().value(1).tag(), "bytes/image/1");
+  EXPECT_THAT(ShapeOfPng(events[1].summary().value(1)), ElementsAre(5, 2, 3));
+  ASSERT_THAT(events[2].summary().value(), SizeIs(1));
+  EXPECT_EQ(events[2].summary().value(0).tag(), "floats/image");
+  EXPECT_THAT(ShapeOfPng(events[2].summary().value(0)), ElementsAre(4, 4, 1));
+  EXPECT_THAT(ShapeOfPng(events[4].summary().value(0)), ElementsAre(1, 1, 4));
+}
+
+TEST_F(EventFileWriterTest, WhatIsNoImageIsRefused) {
+  const auto writer = Open();
+  const auto add = [&](tensorflow::DataType type, tensorflow::TensorShape shape,
+                       int max_images = 3) {
+    return writer->AddImage("i", tensorflow::Tensor(type, shape), {},
+                            max_images);
+  };
+  const auto refused =
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"i\""));
+  EXPECT_THAT(add(tensorflow::DT_INT32, {1, 2, 2, 3}), refused);
+  EXPECT_THAT(add(tensorflow::DT_UINT8, {2, 2, 3}), refused);
+  EXPECT_THAT(add(tensorflow::DT_UINT8, {1, 2, 2, 2}), refused);
+  EXPECT_THAT(add(tensorflow::DT_UINT8, {1, 0, 2, 3}), refused);
+  EXPECT_THAT(add(tensorflow::DT_UINT8, {1, 2, 2, 3}, 0), refused);
+  EXPECT_THAT(writer->Close(), IsOk());
+  EXPECT_THAT(dir_.List(), IsEmpty());
+}
+
+TEST_F(EventFileWriterTest, TextIsATensorForTheTextPlugin) {
+  const auto writer = Open();
+  writer->AddText("note", "# Title", 3);
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  const auto events = ReadEvents(writer->path());
+  ASSERT_THAT(events, SizeIs(2));
+  const auto& value = events[1].summary().value(0);
+  EXPECT_EQ(events[1].step(), 3);
+  EXPECT_EQ(value.tag(), "note");
+  EXPECT_EQ(value.metadata().plugin_data().plugin_name(), "text");
+  EXPECT_EQ(value.tensor().string_val(0), "# Title");
+}
+
+// What is drawn is drawn on the writer's thread, from the tensor itself.
+TEST_F(EventFileWriterTest, TensorsWaitUncopiedAndCountTheirBytes) {
+  GatedFileOps files;
+  EventFileWriter::Options options;
+  options.max_queue_bytes = 10000;
+  const auto writer = Open(options);
+  files.Hold();
+  writer->AddScalar("a", 1);
+  files.AwaitOpen();
+
+  tensorflow::Tensor image(tensorflow::DT_UINT8, {1, 64, 64, 1});
+  image.flat<uint8_t>().setZero();
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_THAT(writer->AddImage("i", image), IsOk());
+  }
+  EXPECT_FALSE(image.RefCountIsOne());
+  EXPECT_EQ(writer->stats().dropped_full, 2);
+
+  files.Release();
+  EXPECT_THAT(writer->Close(), IsOk());
+  EXPECT_TRUE(image.RefCountIsOne());
 }
 
 // WRT-03, WRT-06, WRT-07
@@ -492,7 +653,21 @@ TEST_F(EventFileWriterTest, MetadataIsWrittenAgainInANewFile) {
   writer->AddSummary(summary);
   ASSERT_THAT(writer->Close(), IsOk());
 
-  EXPECT_THAT(Events(), ElementsAre("=0+m"));
+  EXPECT_THAT(Events(), ElementsAre("=0+m", "=0"));
+}
+
+// Reliability row 20: what is added after the folder is gone is found.
+TEST_F(EventFileWriterTest, DeletedFolderIsMadeAnew) {
+  EventFileWriter::Options options;
+  options.logdir = dir_ / "run";
+  const auto writer = Open(options);
+  writer->AddScalar("a", 1);
+  ASSERT_THAT(writer->Flush(), IsOk());
+  std::filesystem::remove_all(options.logdir);
+  writer->AddScalar("a", 2);
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Describe(writer->path()), ElementsAre("a=2"));
 }
 
 // Reliability row 20: a clock set back does not put new files before old ones.
@@ -505,13 +680,35 @@ TEST_F(EventFileWriterTest, NamesDoNotGoBackWithTheClock) {
   writer->AddScalar("a", 1);
   ASSERT_THAT(writer->Flush(), IsOk());
   clock.SetNow(absl::FromUnixSeconds(1000));
-  faults.FailCall(0, EIO);
+  faults.FailCall(1, EIO);
   writer->AddScalar("a", 2);
   EXPECT_THAT(writer->Flush(), StatusIs(absl::StatusCode::kDataLoss));
   writer->AddScalar("a", 3);
   ASSERT_THAT(writer->Close(), IsOk());
 
   EXPECT_THAT(Events(), ElementsAre("a=1", "a=3"));
+}
+
+// Reliability row 20: nor do those of another writer, as a program that is
+// started again has.
+TEST_F(EventFileWriterTest, NamesFollowThoseThatAreThere) {
+  const auto write = [&](int64_t seconds, float value) {
+    FakeClock clock(absl::FromUnixSeconds(seconds));
+    EventFileWriter::Options options;
+    options.clock = &clock;
+    const auto writer = Open(options);
+    writer->AddScalar("a", value);
+    EXPECT_THAT(writer->Close(), IsOk());
+  };
+  write(2000, 1);
+  write(2000, 2);
+  write(1000, 3);
+  ASSERT_THAT(
+      WriteFileAtomically(dir_ / "events.out.tfevents.9999999999.other", ""),
+      IsOk());
+  write(5000, 4);
+
+  EXPECT_THAT(Events(), ElementsAre("a=1", "a=2", "a=3", "a=4"));
 }
 
 // Reliability S4
