@@ -258,6 +258,21 @@ bool HookedSession::JoinSharedStep(const SharedStep& shared,
   return true;
 }
 
+template <typename Fn>
+absl::Status HookedSession::CallAfterStep(size_t hook, Fn fn) {
+  if (!measure_) return fn();
+  absl::Duration took;
+  absl::Status called = [&] {
+    const Stopwatch watch(&took);
+    return fn();
+  }();
+  HookCosts::Hook& cost = costs_.hooks[hook];
+  steps_[hook].spent += took;
+  cost.after_run += took;
+  cost.worst = std::max(cost.worst, steps_[hook].spent);
+  return called;
+}
+
 absl::StatusOr<StepVerdict> HookedSession::Judge(
     SessionRunContext& context, const tensorflow::RunOptions* options,
     const tensorflow::RunMetadata* metadata) {
@@ -310,21 +325,6 @@ SessionRunValues HookedSession::ValuesOf(
       step.part < 0 ? StepValues()
                     : buffers_->Values(static_cast<size_t>(step.part)),
       options, metadata);
-}
-
-absl::Status HookedSession::CallAfterStep(
-    size_t hook, absl::FunctionRef<absl::Status()> fn) {
-  if (!measure_) return fn();
-  absl::Duration took;
-  absl::Status called = [&] {
-    const Stopwatch watch(&took);
-    return fn();
-  }();
-  HookCosts::Hook& cost = costs_.hooks[hook];
-  steps_[hook].spent += took;
-  cost.after_run += took;
-  cost.worst = std::max(cost.worst, steps_[hook].spent);
-  return called;
 }
 
 HookedSession::HookRequest& HookedSession::Know(size_t hook,

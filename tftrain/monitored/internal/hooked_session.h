@@ -119,7 +119,8 @@ class HookedSession {
                             const tensorflow::RunOptions* options,
                             const tensorflow::RunMetadata* metadata) const;
   // Calls `fn`, a callback of a hook after the step, and adds what it costs.
-  absl::Status CallAfterStep(size_t hook, absl::FunctionRef<absl::Status()> fn);
+  template <typename Fn>
+  absl::Status CallAfterStep(size_t hook, Fn fn);
 
   // Takes what a hook asked for into the step, or leaves the hook out of it.
   void Admit(size_t hook, SessionRunArgs args, const RequestPtr& caller);
