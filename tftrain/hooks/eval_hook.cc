@@ -21,8 +21,8 @@
 #include "tftrain/graph/global_step.h"
 #include "tftrain/hooks/internal/named_tensors.h"
 #include "tftrain/hooks/internal/training_pause.h"
+#include "tftrain/hooks/internal/writer_of.h"
 #include "tftrain/session/internal/closure.h"
-#include "tftrain/summary/event_file_writer_cache.h"
 
 namespace tftrain {
 namespace {
@@ -406,12 +406,16 @@ absl::StatusOr<EvalResult> EvalHook::RunSteps(Session& session,
 }
 
 absl::Status EvalHook::Tell(EvalResult result) {
-  const std::string folder =
-      options_.name.empty() ? "eval" : absl::StrCat("eval_", options_.name);
-  if (writer_ == nullptr) writer_ = options_.summary_writer;
-  if (writer_ == nullptr && !options_.checkpoint_dir.empty()) {
-    TF_ASSIGN_OR_RETURN(writer_, EventFileWriterCache::Get(JoinPath(
-                                     options_.checkpoint_dir, folder)));
+  if (writer_ == nullptr) {
+    std::string folder;
+    if (!options_.checkpoint_dir.empty()) {
+      folder = JoinPath(options_.checkpoint_dir,
+                        options_.name.empty()
+                            ? "eval"
+                            : absl::StrCat("eval_", options_.name));
+    }
+    TF_ASSIGN_OR_RETURN(writer_,
+                        internal::WriterOf(options_.summary_writer, folder));
   }
   if (writer_ != nullptr && !std::exchange(has_begun_events_, true)) {
     // What an earlier run wrote of this step and later ones will come again.

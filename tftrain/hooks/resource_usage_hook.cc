@@ -19,7 +19,7 @@
 #include "tensorflow/core/public/session.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/hooks/internal/process_usage.h"
-#include "tftrain/summary/event_file_writer_cache.h"
+#include "tftrain/hooks/internal/writer_of.h"
 
 namespace tftrain {
 namespace {
@@ -94,11 +94,8 @@ absl::Status ResourceUsageHook::Begin(BeginContext& context) {
                                                          options_.clock}));
   TF_RETURN_IF_ERROR(
       RequireGlobalStep(context.graph(), "ResourceUsageHook").status());
-  writer_ = options_.summary_writer;
-  if (writer_ == nullptr && !options_.output_dir.empty()) {
-    TF_ASSIGN_OR_RETURN(writer_,
-                        EventFileWriterCache::Get(options_.output_dir));
-  }
+  TF_ASSIGN_OR_RETURN(writer_, internal::WriterOf(options_.summary_writer,
+                                                  options_.output_dir));
   return absl::OkStatus();
 }
 

@@ -14,7 +14,7 @@
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/graph/collection_keys.h"
 #include "tftrain/graph/global_step.h"
-#include "tftrain/summary/event_file_writer_cache.h"
+#include "tftrain/hooks/internal/writer_of.h"
 
 namespace tftrain {
 namespace {
@@ -38,11 +38,8 @@ absl::Status StepCounterHook::Begin(BeginContext& context) {
   tag_ = absl::StrCat(step.name(), "/sec");
   train_ops_ = context.graph().GetCollection(collection_keys::kTrainOp);
   for (std::string& name : train_ops_) name = OperationOf(name);
-  writer_ = options_.summary_writer;
-  if (writer_ == nullptr && !options_.output_dir.empty()) {
-    TF_ASSIGN_OR_RETURN(writer_,
-                        EventFileWriterCache::Get(options_.output_dir));
-  }
+  TF_ASSIGN_OR_RETURN(writer_, internal::WriterOf(options_.summary_writer,
+                                                  options_.output_dir));
   return absl::OkStatus();
 }
 

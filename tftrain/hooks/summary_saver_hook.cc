@@ -11,7 +11,7 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/graph/global_step.h"
-#include "tftrain/summary/event_file_writer_cache.h"
+#include "tftrain/hooks/internal/writer_of.h"
 
 namespace tftrain {
 namespace {
@@ -50,11 +50,8 @@ absl::Status SummarySaverHook::Begin(BeginContext& context) {
     args_ = tensors.empty() ? SessionRunArgs() : Asking(tensors);
     return args_;
   });
-  writer_ = options_.summary_writer;
-  if (writer_ == nullptr && !options_.output_dir.empty()) {
-    TF_ASSIGN_OR_RETURN(writer_,
-                        EventFileWriterCache::Get(options_.output_dir));
-  }
+  TF_ASSIGN_OR_RETURN(writer_, internal::WriterOf(options_.summary_writer,
+                                                  options_.output_dir));
   if (writer_ == nullptr) {
     LOG(WARNING) << "Summaries are not written: give the hook an output_dir";
   }
