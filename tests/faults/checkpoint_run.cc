@@ -309,11 +309,20 @@ void RecordedRun::Play(SavingProgram& program, const CrashDisk& disk,
     kept.clear();
     marks_.push_back({disk.call_count(), acknowledged, true, {}});
   };
+  // Under the name of an older one, a save that failed may have taken its
+  // place.
+  const auto reuses_name = [&](int64_t saved) {
+    return saved > 1 &&
+           program.PrefixBelow("", saved) == program.PrefixBelow("", saved - 1);
+  };
   const auto await = [&] {
-    if (in_background > 0 && program.saver().WaitForSave().ok()) {
-      acknowledge(in_background, true);
+    const int64_t saved = std::exchange(in_background, 0);
+    if (saved == 0) return;
+    if (program.saver().WaitForSave().ok()) {
+      acknowledge(saved, true);
+    } else if (reuses_name(saved)) {
+      forget();
     }
-    in_background = 0;
   };
   MustSucceed(program.Start(root));
   for (const char action : program.habits().script) {
@@ -331,11 +340,7 @@ void RecordedRun::Play(SavingProgram& program, const CrashDisk& disk,
       // The one before was waited for, and its error would be this one's.
       const int64_t former = std::exchange(in_background, 0);
       if (!status.ok()) {
-        // Under the name of an older one, it may have taken its place.
-        const bool reused =
-            number > 1 && program.PrefixBelow("", number) ==
-                              program.PrefixBelow("", number - 1);
-        if (former > 0 || reused) forget();
+        if (former > 0 || reuses_name(number)) forget();
         continue;
       }
       if (former > 0) acknowledge(former, true);
