@@ -43,6 +43,12 @@ auto Retry(Call call) {
   return result;
 }
 
+bool IsAligned(std::string_view bytes) {
+  return (reinterpret_cast<uintptr_t>(bytes.data()) | bytes.size()) %
+             kDirectAlignment ==
+         0;
+}
+
 std::string_view Advice(int error_number) {
   switch (error_number) {
     case ENOSPC:
@@ -283,21 +289,38 @@ absl::StatusOr<std::unique_ptr<NewFile>> NewFile::Create(
   }
   // The kernel has taken the umask off by now.
   file->mode_ = stat.st_mode & 0777;
+  file->direct_ =
+      options.direct && CurrentFileOps().SetDirect(fd, /*direct=*/true) == 0;
   return file;
+}
+
+// Writes some of `bytes`.
+ssize_t NewFile::Write(std::string_view bytes) {
+  const auto write = [&] {
+    return CurrentFileOps().Write(fd_, bytes.data(),
+                                  std::min(bytes.size(), kMaxPiece));
+  };
+  if (direct_ && IsAligned(bytes)) {
+    const ssize_t count = Retry(write);
+    // A disk may ask for a larger alignment.
+    if (count >= 0 || errno != EINVAL) return count;
+  }
+  if (std::exchange(direct_, false) &&
+      CurrentFileOps().SetDirect(fd_, /*direct=*/false) < 0) {
+    return -1;
+  }
+  return Retry(write);
 }
 
 absl::Status NewFile::Append(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t count = Retry([&] {
-      return CurrentFileOps().Write(fd_, bytes.data(),
-                                    std::min(bytes.size(), kMaxPiece));
-    });
+    const ssize_t count = Write(bytes);
     if (count < 0) return ErrnoError(errno, "cannot write", shown_as_);
     if (count == 0) return ErrnoError(EIO, "cannot write", shown_as_);
     bytes.remove_prefix(static_cast<size_t>(count));
     size_ += count;
   }
-  if (durable_ && size_ - started_ >= kWritebackBytes) {
+  if (durable_ && !direct_ && size_ - started_ >= kWritebackBytes) {
     CurrentFileOps().StartWriteback(fd_, started_, size_ - started_);
     started_ = size_;
   }

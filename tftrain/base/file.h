@@ -20,6 +20,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -66,7 +67,16 @@ struct WriteOptions {
 
   // Permissions of the file; the process's umask is taken off them.
   mode_t mode = 0666;
+
+  // Write past the system's cache, where the file system offers it: a fraction
+  // of the processor's time, but the disk works while the writer waits, and
+  // whoever reads the file next finds it on the disk alone.
+  bool direct = false;
 };
+
+// What must divide the address, and the size, of bytes that are to be written
+// past the cache.
+inline constexpr size_t kDirectAlignment = 4096;
 
 // The content of a regular file of at most `limit` bytes. Never waits for a
 // pipe or a device.
@@ -92,7 +102,9 @@ class NewFile {
   // Closes the file; one that is not finished stays as it is.
   ~NewFile();
 
-  // A durable file's bytes begin their way to the disk while more are written.
+  // A durable file's bytes begin their way to the disk while more are written;
+  // those of a direct file go past the cache until the first that are not
+  // aligned.
   absl::Status Append(std::string_view bytes);
 
   // Gives the file its permissions, forces its bytes to the disk if it is
@@ -102,9 +114,12 @@ class NewFile {
  private:
   NewFile(int fd, std::string shown_as, bool durable);
 
+  ssize_t Write(std::string_view bytes);
+
   int fd_;
   const std::string shown_as_;
   const bool durable_;
+  bool direct_ = false;
   mode_t mode_ = 0;
   int64_t size_ = 0;
   int64_t started_ = 0;  // so many bytes are on their way

@@ -37,6 +37,12 @@ ssize_t FileOps::Write(int fd, const void* data, size_t size) {
   return ::write(fd, data, size);
 }
 
+int FileOps::SetDirect(int fd, bool direct) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return flags;
+  return ::fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT);
+}
+
 int FileOps::Sync(int fd) { return ::fsync(fd); }
 
 void FileOps::StartWriteback(int fd, int64_t offset, int64_t size) {

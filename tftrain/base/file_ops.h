@@ -26,6 +26,8 @@ class FileOps {
   virtual ssize_t Read(int fd, void* data, size_t size);
   virtual ssize_t Pread(int fd, void* data, size_t size, off_t offset);
   virtual ssize_t Write(int fd, const void* data, size_t size);
+  // Whether what is written goes past the system's cache: O_DIRECT.
+  virtual int SetDirect(int fd, bool direct);
   virtual int Sync(int fd);
   // Lets the disk begin with those bytes, without waiting: sync_file_range.
   virtual void StartWriteback(int fd, int64_t offset, int64_t size);

@@ -24,6 +24,7 @@
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/build_save_graph.h"
 #include "tftrain/checkpoint/internal/bundle.h"
+#include "tftrain/checkpoint/internal/bundle_writer.h"
 #include "tftrain/checkpoint/internal/checkpoint_notes.h"
 #include "tftrain/checkpoint/internal/checkpoint_writer.h"
 #include "tftrain/checkpoint/internal/restore_match.h"
@@ -237,9 +238,13 @@ class Saver::Impl {
                                                   const std::string& path,
                                                   const SaveOptions& options);
   absl::StatusOr<WriteValues> Snapshot(Session& session,
-                                       const SaveOptions& options);
+                                       const SaveOptions& options,
+                                       const internal::BundleOptions& bundle);
   internal::BundleOptions BundleOptionsOf(const SaveOptions& options) const {
-    return {options_.file_mode, options.check_finite};
+    internal::BundleOptions bundle;
+    bundle.write.mode = options_.file_mode;
+    bundle.check_finite = options.check_finite;
+    return bundle;
   }
   absl::Status RunSave(Session& session, const std::string& prefix);
   void NoteSaved(const internal::CheckpointJob& job,
@@ -317,7 +322,8 @@ absl::Status Saver::Impl::RunSave(Session& session, const std::string& prefix) {
 
 // The values, as they are now, to be written by a job.
 absl::StatusOr<Saver::Impl::WriteValues> Saver::Impl::Snapshot(
-    Session& session, const SaveOptions& options) {
+    Session& session, const SaveOptions& options,
+    const internal::BundleOptions& bundle) {
   const StepHold hold(session);
   WarnOfRunningSteps(hold);
   absl::StatusOr<std::vector<Tensor>> taken =
@@ -331,8 +337,7 @@ absl::StatusOr<Saver::Impl::WriteValues> Saver::Impl::Snapshot(
   // written, each is let go as soon as it is.
   auto values = std::make_shared<std::vector<Tensor>>(*std::move(taken));
   return WriteValues(
-      [values, snapshotter = snapshotter_,
-       bundle = BundleOptionsOf(options)](const std::string& prefix) {
+      [values, snapshotter = snapshotter_, bundle](const std::string& prefix) {
         return internal::WriteBundle(
             prefix, bundle, [&](auto receive) -> absl::Status {
               for (size_t i = 0; i < values->size(); ++i) {
@@ -393,7 +398,8 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
           [&](auto receive) { return snapshotter_->Stream(session, receive); });
     };
   } else {
-    TF_ASSIGN_OR_RETURN(job.write_values, Snapshot(session, options));
+    TF_ASSIGN_OR_RETURN(job.write_values,
+                        Snapshot(session, options, BundleOptionsOf(options)));
   }
   TF_ASSIGN_OR_RETURN(std::vector<KeptCheckpoint> undeleted,
                       internal::WriteCheckpoint(job));
@@ -414,7 +420,11 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
   TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
   auto running = std::make_shared<RunningSave>();
   TF_ASSIGN_OR_RETURN(running->job, MakeJob(session, path, options));
-  TF_ASSIGN_OR_RETURN(running->job.write_values, Snapshot(session, options));
+  // Training shares the processors with it, and does not wait for the disk.
+  internal::BundleOptions bundle = BundleOptionsOf(options);
+  bundle.write.direct = true;
+  TF_ASSIGN_OR_RETURN(running->job.write_values,
+                      Snapshot(session, options, bundle));
   const std::string prefix = running->job.prefix;
   TF_ASSIGN_OR_RETURN(running->thread, Thread::Start("checkpoint", [running] {
                         running->status = CallCatching([&]() -> absl::Status {

@@ -14,19 +14,18 @@
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/framework/tensor.pb.h"
 #include "tensorflow/core/framework/types.h"
-#include "tensorflow/core/lib/io/table_builder.h"
-#include "tensorflow/core/lib/io/table_options.h"
 #include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tensorflow/core/protobuf/tensor_bundle.pb.h"
 #include "tensorflow/core/util/saved_tensor_slice_util.h"
+#include "tftrain/base/crc32c.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/file_ops.h"
 #include "tftrain/checkpoint/filename.h"
-#include "tftrain/checkpoint/internal/bundle_files.h"
+#include "tftrain/checkpoint/internal/bundle_format.h"
 
 namespace tftrain::internal {
 namespace {
@@ -44,9 +43,6 @@ constexpr int kMaxShards = 99999;
 constexpr int kMaxRank = 254;
 // TensorFlow compares each part with all others.
 constexpr int kMaxParts = 10000;
-// The version of the format that is read here.
-constexpr int kFormatVersion = 1;
-constexpr size_t kChecksumBytes = 4;
 // The names of variants that hold a tensor, and a list of them.
 constexpr std::string_view kTensorVariant = "tensorflow::Tensor";
 constexpr std::string_view kListVariant = "tensorflow::TensorList";
@@ -73,17 +69,6 @@ absl::Status WrongChecksum() {
   return absl::DataLossError("its checksum is wrong");
 }
 
-absl::StatusOr<std::unique_ptr<IndexTable>> ReadTable(std::string_view prefix) {
-  const std::string path = IndexFileName(prefix);
-  TF_ASSIGN_OR_RETURN(const int64_t size, FileSize(path));
-  if (size > kMaxIndexBytes) {
-    return absl::DataLossError(
-        absl::StrCat("the index of ", size, " bytes is longer than any"));
-  }
-  TF_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, kMaxIndexBytes));
-  return IndexTable::Parse(std::move(bytes));
-}
-
 bool Parse(std::string_view bytes, google::protobuf::MessageLite* proto) {
   return proto->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
 }
@@ -105,9 +90,6 @@ absl::Status CheckHeader(const BundleHeaderProto& header) {
   }
   return absl::OkStatus();
 }
-
-// Whether elements lie in a file as they do in memory.
-bool IsPlain(DataType dtype) { return tensorflow::DataTypeCanUseMemcpy(dtype); }
 
 bool IsStorable(DataType dtype) {
   return tensorflow::DataType_IsValid(dtype) && !tensorflow::IsRefType(dtype) &&
@@ -160,25 +142,16 @@ Bundle::Entry EntryAt(const IndexTable::Cursor& cursor) {
   return *std::move(entry);
 }
 
-absl::crc32c_t Extend(absl::crc32c_t crc, uint64_t value, size_t width) {
-  char bytes[sizeof(value)];
-  for (char& byte : bytes) {
-    byte = static_cast<char>(value & 0xff);
-    value >>= 8;
-  }
-  return absl::ExtendCrc32c(crc, std::string_view(bytes, width));
-}
-
 // Takes a checksum off the front of `in` and compares it with `crc`, which goes
 // on over it.
 bool TakeChecksum(std::string_view* in, absl::crc32c_t* crc) {
   if (in->size() < kChecksumBytes) return false;
   const uint32_t masked = MaskedCrc(static_cast<uint32_t>(*crc));
   const absl::crc32c_t expected =
-      Extend(absl::crc32c_t{0}, masked, kChecksumBytes);
+      ExtendByNumber(absl::crc32c_t{0}, masked, kChecksumBytes);
   const std::string_view stored = in->substr(0, kChecksumBytes);
   in->remove_prefix(kChecksumBytes);
-  *crc = Extend(*crc, masked, kChecksumBytes);
+  *crc = ExtendByNumber(*crc, masked, kChecksumBytes);
   return absl::ComputeCrc32c(stored) == expected;
 }
 
@@ -202,8 +175,7 @@ absl::StatusOr<std::vector<std::string_view>> SplitStrings(
     }
     strings.push_back(bytes.substr(total, length));
     total += length;
-    const bool fits = length <= std::numeric_limits<uint32_t>::max();
-    crc = Extend(crc, length, fits ? 4 : 8);
+    crc = ExtendByLength(crc, length);
   }
   // Nothing at all stands for no strings, too.
   if (!bytes.empty() && !TakeChecksum(&rest, &crc)) return WrongLengths();
@@ -284,7 +256,7 @@ absl::Status CheckVariants(std::string_view bytes, int64_t count,
     }
     const std::string_view element = bytes.substr(0, length);
     bytes.remove_prefix(length);
-    crc = absl::ExtendCrc32c(Extend(crc, length, 8), element);
+    crc = absl::ExtendCrc32c(ExtendByNumber(crc, length, 8), element);
     if (!TakeChecksum(&bytes, &crc)) return WrongChecksum();
     tensorflow::VariantTensorDataProto variant;
     if (!Parse(element, &variant) ||
@@ -305,6 +277,17 @@ absl::StatusOr<Tensor> Allocate(DataType dtype, const TensorShape& shape) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<IndexTable>> ReadIndex(std::string_view prefix) {
+  const std::string path = IndexFileName(prefix);
+  TF_ASSIGN_OR_RETURN(const int64_t size, FileSize(path));
+  if (size > kMaxIndexBytes) {
+    return absl::DataLossError(
+        absl::StrCat("the index of ", size, " bytes is longer than any"));
+  }
+  TF_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, kMaxIndexBytes));
+  return IndexTable::Parse(std::move(bytes));
+}
 
 Bundle::Entries::const_iterator::const_iterator(IndexTable::Cursor cursor)
     : cursor_(std::move(cursor)) {
@@ -362,7 +345,7 @@ Bundle::~Bundle() {
 absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(std::string_view prefix) {
   std::unique_ptr<Bundle> bundle(new Bundle(prefix));
   const absl::Status checked = CallCatching([&]() -> absl::Status {
-    TF_ASSIGN_OR_RETURN(bundle->table_, ReadTable(prefix));
+    TF_ASSIGN_OR_RETURN(bundle->table_, ReadIndex(prefix));
     return bundle->CheckIndex();
   });
   if (checked.ok()) return bundle;
@@ -532,8 +515,8 @@ absl::StatusOr<uint32_t> Bundle::ReadAndSum(const BundleEntryProto& proto,
     if (count == 0) {
       return absl::DataLossError(absl::StrCat("\"", path, "\" was cut"));
     }
-    crc = absl::ExtendCrc32c(
-        crc, std::string_view(piece, static_cast<size_t>(count)));
+    crc = ExtendChecksum(crc,
+                         std::string_view(piece, static_cast<size_t>(count)));
     done += static_cast<size_t>(count);
   }
   return static_cast<uint32_t>(crc);
@@ -659,36 +642,6 @@ absl::Status Bundle::CheckAll(const std::string& key) {
     TF_RETURN_IF_ERROR(CheckStored(proto));
   }
   return absl::OkStatus();
-}
-
-absl::Status AddEmptyShards(const std::string& prefix, int from, int to) {
-  TF_ASSIGN_OR_RETURN(const std::unique_ptr<IndexTable> table,
-                      ReadTable(prefix));
-  IndexTable::Cursor row = table->begin();
-  BundleHeaderProto header;
-  if (!row.valid() || !Parse(row.value(), &header)) {
-    return absl::DataLossError(
-        absl::StrCat("\"", IndexFileName(prefix), "\" has no header"));
-  }
-  header.set_num_shards(to);
-
-  const std::unique_ptr<tensorflow::Env> env = BundleFiles(WriteOptions());
-  for (int shard = 0; shard < to; ++shard) {
-    const std::string path = DataFileName(prefix, shard, to);
-    TF_RETURN_IF_ERROR(
-        shard < from ? env->RenameFile(DataFileName(prefix, shard, from), path)
-                     : WriteFileAtomically(path, "", {/*durable=*/false}));
-  }
-  TF_RETURN_IF_ERROR(env->DeleteFile(IndexFileName(prefix)));
-  std::unique_ptr<tensorflow::WritableFile> file;
-  TF_RETURN_IF_ERROR(env->NewWritableFile(IndexFileName(prefix), &file));
-  tensorflow::table::Options options;
-  options.compression = tensorflow::table::kNoCompression;
-  tensorflow::table::TableBuilder builder(options, file.get());
-  builder.Add(row.key(), header.SerializeAsString());
-  for (row.Next(); row.valid(); row.Next()) builder.Add(row.key(), row.value());
-  TF_RETURN_IF_ERROR(builder.Finish());
-  return file->Close();
 }
 
 }  // namespace tftrain::internal

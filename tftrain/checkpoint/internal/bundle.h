@@ -26,6 +26,10 @@
 
 namespace tftrain::internal {
 
+// The index of the checkpoint `prefix`.
+// Errors: kNotFound; kDataLoss; those of base/file.h.
+absl::StatusOr<std::unique_ptr<IndexTable>> ReadIndex(std::string_view prefix);
+
 // One checkpoint, opened for reading. TensorFlow's reader ends the program, or
 // reads beyond its memory, on an index made by hand; and it cannot tell a
 // damaged part of the index from a tensor that was never there. So the index
@@ -185,13 +189,6 @@ class Bundle {
   int fd_ = -1;
   std::unique_ptr<tensorflow::BundleReader> reader_;  // made when needed
 };
-
-// Gives the bundle `prefix` of `from` data files the data files of one of `to`:
-// empty ones are added, and the names and the index changed accordingly. Not
-// atomic, and the names are not forced to the disk.
-// Errors: those of reading and writing the files.
-// REQUIRES: from < to.
-absl::Status AddEmptyShards(const std::string& prefix, int from, int to);
 
 }  // namespace tftrain::internal
 

@@ -605,16 +605,5 @@ TEST_F(BundleTest, DataThatIsCutAfterOpeningIsDamage) {
   EXPECT_THAT((*bundle)->CheckValues("parts"), StatusIs(Code::kDataLoss));
 }
 
-TEST_F(BundleTest, EmptyShardsChangeNothingButNames) {
-  ASSERT_THAT(AddEmptyShards(prefix_, 1, 3), IsOk());
-  EXPECT_THAT(
-      dir_.List(),
-      ElementsAre("model.data-00000-of-00003", "model.data-00001-of-00003",
-                  "model.data-00002-of-00003", "model.index"));
-  const auto bundle = Bundle::Open(prefix_);
-  ASSERT_THAT(bundle, IsOk());
-  EXPECT_THAT(ValuesOf((*bundle)->Read("w")), ElementsAre(0, 1, 2, 3));
-}
-
 }  // namespace
 }  // namespace tftrain::internal

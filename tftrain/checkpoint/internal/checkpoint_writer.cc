@@ -11,46 +11,15 @@
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
-#include "tensorflow/core/util/saved_tensor_slice_util.h"
-#include "tensorflow/core/util/tensor_bundle/tensor_bundle.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
-#include "tftrain/checkpoint/internal/bundle_files.h"
 #include "tftrain/checkpoint/internal/checkpoint_notes.h"
 #include "tftrain/checkpoint/internal/folder_lock.h"
-#include "tftrain/checkpoint/internal/non_finite.h"
 #include "tftrain/checkpoint/internal/pending_checkpoint.h"
 
 namespace tftrain::internal {
 namespace {
-
-using tensorflow::Tensor;
-
-absl::Status CheckFinite(const SavedTensor& tensor, const Tensor& value) {
-  const std::optional<NonFinite> found =
-      FindNonFinite(value, /*also_infinite=*/true);
-  if (!found.has_value()) return absl::OkStatus();
-  return NanLossError(absl::StrCat(
-      "the variable \"", tensor.key, "\" holds ", ToString(*found, value),
-      "; go on from an older checkpoint, or save without the check"));
-}
-
-absl::Status AddTensor(const SavedTensor& tensor, const Tensor& value,
-                       tensorflow::BundleWriter* writer) {
-  if (tensor.slice.empty()) return writer->Add(tensor.key, value);
-  tensorflow::TensorShape whole, part;
-  tensorflow::TensorSlice slice;
-  TF_RETURN_IF_ERROR(tensorflow::checkpoint::ParseShapeAndSlice(
-      tensor.slice, &whole, &slice, &part));
-  if (part != value.shape()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", tensor.tensor, "\" has the shape ", value.shape().DebugString(),
-        " and is to be saved as the part \"", tensor.slice, "\" of \"",
-        tensor.key, "\"; make the graph's saver anew"));
-  }
-  return writer->AddSlice(tensor.key, whole, slice, value);
-}
 
 WriteOptions OptionsOf(const CheckpointJob& job, bool durable) {
   WriteOptions options;
@@ -170,28 +139,6 @@ absl::StatusOr<std::vector<KeptCheckpoint>> WriteAll(const CheckpointJob& job) {
 }
 
 }  // namespace
-
-absl::Status WriteBundle(const std::string& prefix,
-                         const BundleOptions& options, ValueSource source) {
-  WriteOptions write;
-  write.mode = options.mode;
-  const std::unique_ptr<tensorflow::Env> files = BundleFiles(write);
-  tensorflow::BundleWriter writer(files.get(), prefix);
-  TF_RETURN_IF_ERROR(writer.status());
-  const absl::Status status =
-      source([&](const SavedTensor& tensor, const Tensor& value) {
-        if (options.check_finite) {
-          TF_RETURN_IF_ERROR(CheckFinite(tensor, value));
-        }
-        return AddTensor(tensor, value, &writer);
-      });
-  if (!status.ok()) {
-    // Closes the file; its error would be a consequence of this one.
-    writer.Finish().IgnoreError();
-    return status;
-  }
-  return writer.Finish();
-}
 
 absl::StatusOr<std::vector<KeptCheckpoint>> WriteCheckpoint(
     const CheckpointJob& job) {

@@ -12,15 +12,12 @@
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/protobuf/saver.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/internal/retention.h"
-#include "tftrain/checkpoint/internal/save_graph.h"
 #include "tftrain/graph/graph.h"
 
 namespace tftrain::internal {
@@ -62,25 +59,6 @@ struct CheckpointJob {
 // already.
 absl::StatusOr<std::vector<KeptCheckpoint>> WriteCheckpoint(
     const CheckpointJob& job);
-
-// Hands each tensor and its value to the function it is called with.
-using ValueSource = absl::FunctionRef<absl::Status(
-    absl::FunctionRef<absl::Status(const SavedTensor&,
-                                   const tensorflow::Tensor&)>)>;
-
-// How a bundle is written.
-struct BundleOptions {
-  mode_t mode = WriteOptions().mode;  // permissions of the files
-  // Whether a value that holds a NaN or an infinity is an error.
-  bool check_finite = false;
-};
-
-// Writes the bundle `prefix` of all the values of `source`.
-// Errors: kInvalidArgument when a value is not the part it should be;
-// NanLossError() for the first that should be finite and is not; file errors as
-// above; those of `source`.
-absl::Status WriteBundle(const std::string& prefix,
-                         const BundleOptions& options, ValueSource source);
 
 }  // namespace tftrain::internal
 

@@ -19,6 +19,7 @@
 #include "tftrain/base/file_ops.h"
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/bundle.h"
+#include "tftrain/checkpoint/internal/bundle_writer.h"
 #include "tftrain/checkpoint/internal/folder_lock.h"
 
 namespace tftrain::internal {
