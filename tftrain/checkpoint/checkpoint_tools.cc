@@ -24,8 +24,10 @@
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
+#include "tftrain/checkpoint/checkpoint_pin.h"
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/bundle.h"
+#include "tftrain/checkpoint/internal/checkpoint_notes.h"
 
 namespace tftrain {
 namespace {
@@ -270,6 +272,26 @@ std::string CheckMeta(const std::string& path) {
   return absl::StrCat("\"", path, "\" is no MetaGraphDef");
 }
 
+// A checkpoint that no saver deletes while it is read.
+//
+// Confined: use from the thread that created it.
+struct PinnedBundle {
+  std::optional<CheckpointPin> pin;
+  std::unique_ptr<Bundle> bundle;
+};
+
+// Errors: kNotFound when there is no checkpoint or it is being deleted; those
+// of Bundle::Open.
+absl::StatusOr<PinnedBundle> OpenPinned(std::string_view prefix) {
+  absl::StatusOr<CheckpointPin> pin = CheckpointPin::Take(std::string(prefix));
+  if (absl::IsNotFound(pin.status())) return pin.status();
+  PinnedBundle pinned;
+  // What else keeps it from being opened, the bundle will tell.
+  if (pin.ok()) pinned.pin = *std::move(pin);
+  TF_ASSIGN_OR_RETURN(pinned.bundle, Bundle::Open(prefix));
+  return pinned;
+}
+
 // Looks at a folder; see VerifyFolder.
 //
 // Confined: use from the thread that created it.
@@ -351,18 +373,22 @@ class FolderVerifier {
           "there is an index without all of its data");
       return absl::OkStatus();
     }
-    if (state_ && !IsListed(checkpoint.prefix)) {
+    if (state_ && !IsListed(checkpoint.prefix) &&
+        !internal::ReadNotes(checkpoint.prefix).kept) {
       Add(Kind::kUnlisted, checkpoint.prefix,
           "the state file does not name it");
     }
     if (options_.contents) {
-      TF_ASSIGN_OR_RETURN(const CheckpointReport found,
-                          VerifyCheckpoint(checkpoint.prefix));
-      for (const std::string& problem : found.problems) {
+      const absl::StatusOr<CheckpointReport> found =
+          VerifyCheckpoint(checkpoint.prefix);
+      // A saver has deleted it since the folder was listed.
+      if (absl::IsNotFound(found.status())) return absl::OkStatus();
+      TF_RETURN_IF_ERROR(found.status());
+      for (const std::string& problem : found->problems) {
         Add(Kind::kDamaged, checkpoint.prefix, problem);
       }
-      if (!found.intact()) return absl::OkStatus();
-      LookForOtherShards(checkpoint.prefix, found.shards);
+      if (!found->intact()) return absl::OkStatus();
+      LookForOtherShards(checkpoint.prefix, found->shards);
     }
     report_.intact.push_back(checkpoint.prefix);
     return absl::OkStatus();
@@ -430,15 +456,16 @@ absl::StatusOr<CheckpointReport> VerifyCheckpoint(std::string_view prefix,
     const std::string problem = CheckMeta(MetaFileName(prefix));
     if (!problem.empty()) report.problems.push_back(problem);
   }
-  const absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(prefix);
-  if (!bundle.ok()) {
-    if (!IsDamage(bundle.status())) return bundle.status();
-    add(bundle.status());
+  const absl::StatusOr<PinnedBundle> pinned = OpenPinned(prefix);
+  if (!pinned.ok()) {
+    if (!IsDamage(pinned.status())) return pinned.status();
+    add(pinned.status());
     return report;
   }
-  report.shards = (*bundle)->num_shards();
-  for (const auto& [name, entry] : (*bundle)->entries()) {
-    const absl::Status status = (*bundle)->CheckValues(name);
+  Bundle& bundle = *pinned->bundle;
+  report.shards = bundle.num_shards();
+  for (const auto& [name, entry] : bundle.entries()) {
+    const absl::Status status = bundle.CheckValues(name);
     if (!status.ok() && !IsDamage(status)) return status;
     if (!status.ok()) add(status);
     ++report.tensors;
@@ -525,10 +552,12 @@ absl::StatusOr<CheckpointComparison> CompareCheckpoints(
   CheckpointComparison comparison;
   comparison.prefixes[0] = first;
   comparison.prefixes[1] = second;
-  TF_ASSIGN_OR_RETURN(const auto bundle_a, Bundle::Open(first));
-  TF_ASSIGN_OR_RETURN(const auto bundle_b, Bundle::Open(second));
-  const Bundle::Entries entries_a = bundle_a->entries();
-  const Bundle::Entries entries_b = bundle_b->entries();
+  TF_ASSIGN_OR_RETURN(const PinnedBundle pinned_a, OpenPinned(first));
+  TF_ASSIGN_OR_RETURN(const PinnedBundle pinned_b, OpenPinned(second));
+  Bundle& bundle_a = *pinned_a.bundle;
+  Bundle& bundle_b = *pinned_b.bundle;
+  const Bundle::Entries entries_a = bundle_a.entries();
+  const Bundle::Entries entries_b = bundle_b.entries();
   auto a = entries_a.begin();
   auto b = entries_b.begin();
   while (a != entries_a.end() || b != entries_b.end()) {
@@ -555,7 +584,7 @@ absl::StatusOr<CheckpointComparison> CompareCheckpoints(
       difference.kind = Kind::kShape;
     } else {
       difference.kind = Kind::kValues;
-      TF_RETURN_IF_ERROR(CompareValues(*bundle_a, *bundle_b, &difference));
+      TF_RETURN_IF_ERROR(CompareValues(bundle_a, bundle_b, &difference));
       differs = difference.elements > 0;
     }
     if (differs) comparison.differences.push_back(std::move(difference));
@@ -568,19 +597,20 @@ absl::StatusOr<CheckpointComparison> CompareCheckpoints(
 
 absl::StatusOr<std::vector<TensorStatistics>> CheckpointStatistics(
     std::string_view prefix) {
-  TF_ASSIGN_OR_RETURN(const auto bundle, Bundle::Open(prefix));
+  TF_ASSIGN_OR_RETURN(const PinnedBundle pinned, OpenPinned(prefix));
+  Bundle& bundle = *pinned.bundle;
   std::vector<TensorStatistics> all;
-  for (const auto& [name, entry] : bundle->entries()) {
+  for (const auto& [name, entry] : bundle.entries()) {
     TensorStatistics& statistics = all.emplace_back();
     statistics.name = name;
     statistics.dtype = entry.dtype;
     statistics.shape = entry.shape;
     const std::vector<TensorSlice> parts =
-        PartsOrWhole(*bundle, name, entry.shape.dims());
+        PartsOrWhole(bundle, name, entry.shape.dims());
     statistics.parts = parts.size();
     Statistics figures;
     for (const TensorSlice& part : parts) {
-      TF_ASSIGN_OR_RETURN(const Tensor tensor, bundle->ReadSlice(name, part));
+      TF_ASSIGN_OR_RETURN(const Tensor tensor, bundle.ReadSlice(name, part));
       statistics.bytes += static_cast<int64_t>(tensor.TotalBytes());
       figures.Add(tensor);
     }

@@ -65,7 +65,8 @@ struct FolderProblem {
     kOutside,          // the state file names checkpoints outside of the folder
     kDangling,         // it names a checkpoint that is not there, or not whole
     kStale,            // the folder has a newer checkpoint than it says
-    kUnlisted,    // a checkpoint that it does not name: nobody will delete it
+    kUnlisted,    // a checkpoint that it does not name, nor marked as kept for
+                  // good: nobody will delete it
     kIncomplete,  // an index without all of its data
     kOrphaned,    // data without its index
     kDamaged,     // VerifyCheckpoint found something
@@ -101,7 +102,8 @@ struct FolderReport {
 };
 
 // Compares the state file of `folder` with what is there. A folder in which a
-// save is under way may show its leftovers.
+// save is under way may show its leftovers; checkpoints are pinned while they
+// are looked into, and those that are deleted meanwhile are left out.
 // Errors: kInvalidArgument for a bad `latest_filename`.
 absl::StatusOr<FolderReport> VerifyFolder(
     std::string_view folder, const VerifyFolderOptions& options = {});

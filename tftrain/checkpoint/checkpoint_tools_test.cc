@@ -6,10 +6,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <complex>
 #include <filesystem>
 #include <limits>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/env.h"
@@ -19,6 +21,7 @@
 #include "tftrain/checkpoint/saver_test_model.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
+#include "tftrain/testing/unsynced_file_ops.h"
 
 namespace tftrain {
 namespace {
@@ -141,6 +144,42 @@ TEST_F(CheckpointToolsTest, WhatASaverLeavesIsInOrder) {
   ASSERT_THAT(report, IsOk());
   EXPECT_THAT(report->problems, IsEmpty()) << report->ToString();
   EXPECT_THAT(report->intact, ElementsAre(dir_ / "m-2", dir_ / "m-1"));
+}
+
+TEST_F(CheckpointToolsTest, WhatIsKeptForGoodIsInOrder) {
+  Saver::Options options;
+  options.retention = {KeepNewest{1}, KeepEverySteps{10}};
+  Program program(options);
+  for (const int step : {10, 11, 12}) {
+    ASSERT_THAT(program.SetAndSave(step, dir_ / "m"), IsOk());
+  }
+  const auto report = VerifyFolder(dir_.path());
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(report->problems, IsEmpty()) << report->ToString();
+  EXPECT_THAT(report->intact, ElementsAre(dir_ / "m-12", dir_ / "m-10"));
+}
+
+TEST_F(CheckpointToolsTest, ARunThatGoesOnIsNotDamaged) {
+  UnsyncedFileOps file_ops;
+  constexpr int kSteps = 200;
+  std::atomic<bool> done = false;
+  std::thread training([&] {
+    Saver::Options options;
+    options.max_to_keep = 1;
+    Program program(options);
+    for (int step = 1; step <= kSteps; ++step) {
+      EXPECT_THAT(program.SetAndSave(step, dir_ / "m"), IsOk());
+    }
+    done = true;
+  });
+  while (!done) {
+    const auto report = VerifyFolder(dir_.path());
+    ASSERT_THAT(report, IsOk());
+    for (const FolderProblem& problem : report->problems) {
+      EXPECT_NE(problem.kind, FolderProblem::Kind::kDamaged) << problem.what;
+    }
+  }
+  training.join();
 }
 
 TEST_F(CheckpointToolsTest, WhatPythonWroteIsInOrder) {

@@ -172,6 +172,30 @@ TEST_F(SaverRetentionTest, ACrashNeverMixesMetricsOfTwoCheckpoints) {
   EXPECT_THAT(Saver::Metrics(path), ElementsAre(Pair("loss", 2)));
 }
 
+// R8
+TEST_F(SaverRetentionTest, ASaveThatFailsLeavesTheMetricsOfTheFormer) {
+  UnsyncedFileOps files;
+  Program program(Keeping({KeepBest{"loss"}}));
+  int stayed = 0;
+  bool was_reached = true;
+  for (int call = 0; was_reached; ++call) {
+    ASSERT_THAT(Save(program, 1, {{"loss", 0.5}}), IsOk());
+    files.FailCall(call, ENOSPC);
+    // The same name again, without a metric.
+    program.Set(2);
+    const auto saved = program.saver().Save(program.session(), Prefix(1));
+    was_reached = files.calls().size() > static_cast<size_t>(call);
+    files.FailCall(-1, 0);
+    if (program.StateOf(Prefix(1)) != "1") continue;
+    EXPECT_FALSE(saved.ok());
+    EXPECT_THAT(Saver::Metrics(Prefix(1)), ElementsAre(Pair("loss", 0.5)))
+        << "call " << call;
+    ++stayed;
+  }
+  EXPECT_GT(stayed, 20);
+  EXPECT_THAT(Saver::Metrics(Prefix(1)), IsEmpty());
+}
+
 TEST_F(SaverRetentionTest, PoliciesAndOldOptionsAreNotMixed) {
   Saver::Options options = Keeping({KeepNewest{1}});
   options.max_to_keep = 3;

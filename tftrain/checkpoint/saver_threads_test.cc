@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tftrain/checkpoint/checkpoint_tools.h"
 #include "tftrain/checkpoint/saver_test_model.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
@@ -101,6 +102,45 @@ TEST_F(SaverThreadsTest, WhoHoldsMaySave) {
   EXPECT_EQ(trainer_.State(), before);
   Program reader(Saver::Options(), ManyNames());
   EXPECT_EQ(reader.StateOf(*prefix), before);
+}
+
+// Whose syncs take as long as chance has it, so that the saves of two threads
+// meet in every way.
+//
+// Thread-safe.
+class UnevenFileOps : public UnsyncedFileOps {
+ public:
+  int Sync(int fd) override {
+    for (int i = (count_ += 7) % 50; i > 0; --i) std::this_thread::yield();
+    return UnsyncedFileOps::Sync(fd);
+  }
+
+ private:
+  std::atomic<int> count_ = 0;
+};
+
+// R1, R2
+TEST(TwoSaversTest, OfOneNameTakeTurns) {
+  const TempDir dir;
+  UnevenFileOps file_ops;
+  const std::string path = dir / "model";
+  constexpr int kSaves = 60;
+  const auto save_often = [&path](Program* program, int64_t first) {
+    for (int64_t number = first; number < first + kSaves; ++number) {
+      program->Set(number);
+      EXPECT_THAT(program->saver().Save(program->session(), path), IsOk());
+      const auto report = VerifyCheckpoint(path);
+      EXPECT_TRUE(!report.ok() || report->intact()) << report->ToString();
+    }
+  };
+  Program one(Saver::Options(), ManyNames());
+  Program other(Saver::Options(), ManyNames());
+  std::thread thread([&] { save_often(&other, 1000); });
+  save_often(&one, 1);
+  thread.join();
+
+  EXPECT_THAT(one.StateOf(path),
+              testing::AnyOf(absl::StrCat(kSaves), absl::StrCat(999 + kSaves)));
 }
 
 // As Python's input producers with num_epochs do: one step counts the epoch and

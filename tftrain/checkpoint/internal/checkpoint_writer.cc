@@ -104,6 +104,37 @@ absl::Status SyncNamesAbove(std::string folder) {
   return absl::OkStatus();
 }
 
+// Writes all files of the checkpoint under hidden names.
+absl::Status WriteFiles(const CheckpointJob& job,
+                        const PendingCheckpoint& pending) {
+  TF_RETURN_IF_ERROR(job.write_values(pending.temporary()));
+  if (job.graph != nullptr) {
+    TF_RETURN_IF_ERROR(WriteMeta(job, pending.temporary_meta()));
+  }
+  if (job.metrics.empty()) return absl::OkStatus();
+  CheckpointNotes notes;
+  notes.metrics = job.metrics;
+  return WriteNotes(notes, pending.temporary_notes(),
+                    OptionsOf(job, /*durable=*/false));
+}
+
+// Puts them into place, and deletes what goes for them.
+absl::Status Commit(const CheckpointJob& job, const std::string& folder,
+                    PendingCheckpoint* pending,
+                    std::vector<KeptCheckpoint>* undeleted) {
+  TF_RETURN_IF_ERROR(pending->Commit());
+  if (!job.change.has_value()) {
+    pending->Finish();
+    return absl::OkStatus();
+  }
+  MarkPreserved(job, folder);
+  TF_RETURN_IF_ERROR(WriteState(job, folder, pending));
+  for (const KeptCheckpoint& checkpoint : job.change->deleted) {
+    if (!DeleteCheckpoint(checkpoint, folder)) undeleted->push_back(checkpoint);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<KeptCheckpoint>> WriteAll(const CheckpointJob& job) {
   const std::string folder = DirName(job.prefix);
   if (!folder.empty()) TF_RETURN_IF_ERROR(CreateFolders(folder));
@@ -113,28 +144,15 @@ absl::StatusOr<std::vector<KeptCheckpoint>> WriteAll(const CheckpointJob& job) {
     lock->RemoveLeftovers(*job.first_as_of);
     TF_RETURN_IF_ERROR(SyncNamesAbove(folder));
   }
-  PendingCheckpoint pending(job.prefix, job.file_mode);
-  TF_RETURN_IF_ERROR(job.write_values(pending.temporary()));
-  if (job.graph != nullptr) {
-    TF_RETURN_IF_ERROR(WriteMeta(job, pending.temporary_meta()));
-  }
-  if (!job.metrics.empty()) {
-    CheckpointNotes notes;
-    notes.metrics = job.metrics;
-    TF_RETURN_IF_ERROR(WriteNotes(notes, pending.temporary_notes(),
-                                  OptionsOf(job, /*durable=*/false)));
-  }
-  TF_RETURN_IF_ERROR(pending.Commit());
+  auto pending = std::make_unique<PendingCheckpoint>(job.prefix, job.file_mode);
+  TF_RETURN_IF_ERROR(WriteFiles(job, *pending));
   std::vector<KeptCheckpoint> undeleted;
-  if (!job.change.has_value()) {
-    pending.Finish();
-    return undeleted;
-  }
-  MarkPreserved(job, folder);
-  TF_RETURN_IF_ERROR(WriteState(job, folder, &pending));
-  for (const KeptCheckpoint& checkpoint : job.change->deleted) {
-    if (!DeleteCheckpoint(checkpoint, folder)) undeleted.push_back(checkpoint);
-  }
+  TF_RETURN_IF_ERROR(lock->Alone([&] {
+    absl::Status status = Commit(job, folder, pending.get(), &undeleted);
+    // What is taken back must not be another's by then.
+    pending.reset();
+    return status;
+  }));
   return undeleted;
 }
 

@@ -64,12 +64,16 @@ void WarnOfNoLock(std::string_view folder, int error_number) {
 }  // namespace
 
 struct FolderLock::Entry {
-  FolderId id;
+  Entry(FolderId its_id, int its_fd, bool is_locked)
+      : id(its_id), fd(its_fd), locked(is_locked) {}
+
+  const FolderId id;
   int fd;
-  bool locked;  // false where the file system has no locks
+  const bool locked;  // false where the file system has no locks
   int writers = 0;
   int sessions = 0;
   const void* owner = nullptr;  // of the sessions
+  Mutex turn;                   // of those who put a checkpoint into place
 };
 
 // The folders into which this process saves.
@@ -108,7 +112,7 @@ class FolderLock::Registry {
             "\"; end it first, or give each its own folder"));
       }
       if (!locked) WarnOfNoLock(folder, errno);
-      it = entries_.emplace(id, new Entry{id, fd, locked}).first;
+      it = entries_.emplace(id, std::make_shared<Entry>(id, fd, locked)).first;
     }
     Entry& entry = *it->second;
     if (use == Use::kWrite) {
@@ -170,6 +174,12 @@ FolderLock::FolderLock(std::string_view folder, Use use,
 
 FolderLock::~FolderLock() {
   if (entry_ != nullptr) Registry::Get().Leave(*entry_, use_);
+}
+
+absl::Status FolderLock::Alone(absl::FunctionRef<absl::Status()> body) {
+  if (entry_ == nullptr) return body();
+  MutexLock lock(entry_->turn);
+  return body();
 }
 
 void FolderLock::RemoveLeftovers(absl::Time now) {

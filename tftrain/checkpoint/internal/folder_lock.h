@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
@@ -41,6 +43,11 @@ class FolderLock {
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
   ~FolderLock();
+
+  // Calls `body` while no other thread of this process does so with a share on
+  // the same folder: checkpoints are put into place, and the state file is
+  // changed, one after the other.
+  absl::Status Alone(absl::FunctionRef<absl::Status()> body);
 
   // Deletes temporary files of checkpoints, unless there is no lock or another
   // checkpoint is being written in the folder, and other temporary files of

@@ -9,7 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <thread>
+#include <vector>
 
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/filename.h"
@@ -116,6 +119,40 @@ TEST_F(FolderLockTest, SessionsOfOneOwnerShareAndOthersAreRefused) {
                        HasSubstr("the same saver")));
   first->reset();
   EXPECT_THAT(Take(Use::kSession, &dir_), IsOk());
+}
+
+TEST_F(FolderLockTest, OnlyOneIsAloneAtATime) {
+  constexpr int kThreads = 4;
+  constexpr int kTurns = 200;
+  std::atomic<int> inside = 0;
+  int turns = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      const auto lock = Take();
+      ASSERT_THAT(lock, IsOk());
+      for (int turn = 0; turn < kTurns; ++turn) {
+        EXPECT_THAT((*lock)->Alone([&] {
+          EXPECT_EQ(++inside, 1);
+          std::this_thread::yield();
+          ++turns;
+          --inside;
+          return absl::OkStatus();
+        }),
+                    IsOk());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(turns, kThreads * kTurns);
+}
+
+TEST_F(FolderLockTest, ErrorsOfWhoIsAloneAreHisOwn) {
+  const auto lock = Take();
+  ASSERT_THAT(lock, IsOk());
+  EXPECT_THAT((*lock)->Alone([] { return absl::DataLossError("x"); }),
+              StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT((*lock)->Alone([] { return absl::OkStatus(); }), IsOk());
 }
 
 TEST_F(FolderLockTest, RemovesLeftoversUnlessAnotherOneWrites) {

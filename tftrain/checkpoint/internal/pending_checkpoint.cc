@@ -49,6 +49,7 @@ PendingCheckpoint::PendingCheckpoint(std::string_view prefix, mode_t mode)
       temporary_(TemporaryPrefix(folder_)),
       temporary_meta_(MetaFileName(temporary_)),
       temporary_notes_(NotesFileName(temporary_)),
+      former_notes_(absl::StrCat(temporary_, ".former")),
       mode_(mode) {}
 
 PendingCheckpoint::~PendingCheckpoint() {
@@ -154,11 +155,7 @@ absl::Status PendingCheckpoint::RenameAll() {
     TF_RETURN_IF_ERROR(Rename(DataFileName(temporary_, shard, num_shards_),
                               DataFileName(prefix_, shard, num_shards_)));
   }
-  if (replaces_) {
-    RemoveTemporary(NotesFileName(prefix_));
-  } else {
-    TF_RETURN_IF_ERROR(RenameExtras());
-  }
+  TF_RETURN_IF_ERROR(replaces_ ? SetNotesAside() : RenameExtras());
   // The index must not reach the disk before the names it points to: an index
   // alone would keep a first run from starting anew.
   TF_RETURN_IF_ERROR(SyncFolder(folder_));
@@ -166,6 +163,16 @@ absl::Status PendingCheckpoint::RenameAll() {
   index_renamed_ = true;
   if (replaces_) TF_RETURN_IF_ERROR(RenameExtras());
   return SyncFolder(folder_);
+}
+
+// The notes on the former checkpoint must not be taken for those on the new
+// one.
+absl::Status PendingCheckpoint::SetNotesAside() {
+  const std::string notes = NotesFileName(prefix_);
+  notes_aside_ =
+      CurrentFileOps().Rename(notes.c_str(), former_notes_.c_str()) == 0;
+  if (notes_aside_ || errno == ENOENT) return absl::OkStatus();
+  return ErrnoError(errno, "cannot set aside", notes);
 }
 
 absl::Status PendingCheckpoint::RenameExtras() {
@@ -189,6 +196,12 @@ absl::Status PendingCheckpoint::Rename(const std::string& from,
 
 void PendingCheckpoint::TakeBack() {
   if (replaces_ && index_renamed_) return;
+  const std::string notes = NotesFileName(prefix_);
+  if (notes_aside_ &&
+      CurrentFileOps().Rename(former_notes_.c_str(), notes.c_str()) < 0) {
+    LOG(WARNING) << "The metrics of \"" << prefix_ << "\" are lost: "
+                 << ErrnoError(errno, "cannot put back", notes).message();
+  }
   // The index goes first, also on the disk, so that no part is taken for the
   // whole; data alone is none.
   std::reverse(renamed_.begin(), renamed_.end());

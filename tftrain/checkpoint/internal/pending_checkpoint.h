@@ -69,6 +69,7 @@ class PendingCheckpoint {
   absl::Status SyncAndCheck();
   absl::Status Sync(const std::string& path);
   absl::Status RenameAll();
+  absl::Status SetNotesAside();
   absl::Status RenameExtras();
   absl::Status Rename(const std::string& from, const std::string& to);
   void TakeBack();
@@ -79,6 +80,7 @@ class PendingCheckpoint {
   const std::string temporary_;
   const std::string temporary_meta_;
   const std::string temporary_notes_;
+  const std::string former_notes_;
   const mode_t mode_;
 
   State state_ = State::kWriting;
@@ -90,6 +92,8 @@ class PendingCheckpoint {
   std::vector<std::string> former_;
   // The former index, opened.
   int former_index_ = -1;
+  // Whether its notes are at former_notes_.
+  bool notes_aside_ = false;
   // The paths that exist because of us, and whether the index is among them.
   std::vector<std::string> renamed_;
   bool index_renamed_ = false;
