@@ -49,6 +49,7 @@ std::vector<std::pair<std::string, BrokenPromise>> AllBrokenPromises() {
           {"StateNotSynced", BrokenPromise::kStateNotSynced},
           {"DeletesBeforeCommit", BrokenPromise::kDeletesBeforeCommit},
           {"SyncErrorIgnored", BrokenPromise::kSyncErrorIgnored},
+          {"CloseErrorIgnored", BrokenPromise::kCloseErrorIgnored},
           {"DataOverDataInUse", BrokenPromise::kDataOverDataInUse}};
 }
 
@@ -71,6 +72,7 @@ int BrokenFileOps::Sync(int fd) {
   }
   switch (promise_) {
     case BrokenPromise::kDataNotSynced:
+    case BrokenPromise::kCloseErrorIgnored:
       if (IsData(open.path)) return 0;
       break;
     case BrokenPromise::kIndexNotSynced:
@@ -94,6 +96,21 @@ int BrokenFileOps::Sync(int fd) {
       break;
   }
   return disk_.Sync(fd);
+}
+
+int BrokenFileOps::Close(int fd) {
+  bool is_data = false;
+  {
+    MutexLock lock(mu_);
+    is_data = IsData(open_[fd].path);
+    open_.erase(fd);
+  }
+  const int result = disk_.Close(fd);
+  if (!is_data || !admits_ || promise_ != BrokenPromise::kCloseErrorIgnored) {
+    return result;
+  }
+  errno = EIO;
+  return -1;
 }
 
 int BrokenFileOps::Rename(const char* from, const char* to) {

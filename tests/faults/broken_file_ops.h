@@ -35,6 +35,9 @@ enum class BrokenPromise {
   kDeletesBeforeCommit,
   // A sync of data fails, nothing of it reaches the disk, and the save goes on.
   kSyncErrorIgnored,
+  // The same, but it is told when the data is closed, as some network file
+  // systems do.
+  kCloseErrorIgnored,
   // The data takes the name of data that is in use.
   kDataOverDataInUse,
 };
@@ -65,7 +68,7 @@ class BrokenFileOps : public internal::FileOps {
   void StartWriteback(int fd, int64_t offset, int64_t size) override {
     disk_.StartWriteback(fd, offset, size);
   }
-  int Close(int fd) override { return disk_.Close(fd); }
+  int Close(int fd) override;
   int ChangeMode(int fd, mode_t mode) override {
     return disk_.ChangeMode(fd, mode);
   }

@@ -168,20 +168,23 @@ TEST_P(BrokenSaverTest, IsNoticed) {
       /*plays=*/10));
 }
 
-// A sync that fails once is no sync, whatever the next one says.
-TEST_F(CheckpointCrashTest, ASyncThatFailsIsNeverAcknowledged) {
-  RandomSchedule random(1);
-  SavingProgram program(AllSaveHabits().front());
-  Crashes crashes(AllSaveHabits().front(), &random);
-  const RecordedRun::Breaker breaker = [](CrashDisk& disk) {
-    return std::make_unique<BrokenFileOps>(
-        disk, BrokenPromise::kSyncErrorIgnored, /*admits=*/true);
-  };
-  const RecordedRun run(program, /*largest_write=*/1000, breaker);
-  EXPECT_EQ(run.ExpectedAt(run.calls().size()).acknowledged, 0);
-  EXPECT_EQ(run.end(), FolderContent({{"run/", ""}}));
-  EXPECT_THAT(crashes.Play(Crash::kPowerCut, kEveryPointOnce, breaker),
-              IsEmpty());
+// A sync that fails once is no sync, whatever the next one says; nor is one
+// whose file cannot be closed.
+TEST_F(CheckpointCrashTest, WhatTheDiskRefusedIsNeverAcknowledged) {
+  for (const BrokenPromise promise :
+       {BrokenPromise::kSyncErrorIgnored, BrokenPromise::kCloseErrorIgnored}) {
+    RandomSchedule random(1);
+    SavingProgram program(AllSaveHabits().front());
+    Crashes crashes(AllSaveHabits().front(), &random);
+    const RecordedRun::Breaker breaker = [&](CrashDisk& disk) {
+      return std::make_unique<BrokenFileOps>(disk, promise, /*admits=*/true);
+    };
+    const RecordedRun run(program, /*largest_write=*/1000, breaker);
+    EXPECT_EQ(run.ExpectedAt(run.calls().size()).acknowledged, 0);
+    EXPECT_EQ(run.end(), FolderContent({{"run/", ""}}));
+    EXPECT_THAT(crashes.Play(Crash::kPowerCut, kEveryPointOnce, breaker),
+                IsEmpty());
+  }
 }
 
 }  // namespace
