@@ -161,6 +161,12 @@ void Thread::SetActivity(std::function<std::string()> describe) {
   state->activity.swap(describe);
 }
 
+void Thread::LetOthersFinish() {
+  const sched_param priority = {};
+  // Where it is not allowed, the thread is like any other.
+  ::pthread_setschedparam(::pthread_self(), SCHED_BATCH, &priority);
+}
+
 std::string Thread::activity() const {
   std::function<std::string()> describe;
   {

@@ -76,6 +76,11 @@ class Thread {
   static void SetActivity(std::function<std::string()> describe);
   std::string activity() const;
 
+  // Makes the calling thread one that does not interrupt others of its priority
+  // when it has waited for something, as for the disk, but lets them finish
+  // their slice of time (SCHED_BATCH).
+  static void LetOthersFinish();
+
   // The name in quotes, followed by " in " and the activity in quotes if there
   // is one.
   std::string Describe() const;

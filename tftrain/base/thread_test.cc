@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <utility>
@@ -71,6 +72,20 @@ TEST(ThreadTest, IsDoneOnlyWhenTheFunctionIsDestroyed) {
   thread->Join();
 
   EXPECT_TRUE(weak.expired());
+}
+
+TEST(ThreadTest, LetsOthersFinishWhenItIsTold) {
+  int before = -1;
+  int after = -1;
+  const auto thread = Thread::Start("polite", [&] {
+    before = ::sched_getscheduler(0);
+    Thread::LetOthersFinish();
+    after = ::sched_getscheduler(0);
+  });
+  ASSERT_THAT(thread, IsOk());
+  (*thread)->Join();
+  EXPECT_EQ(before, ::sched_getscheduler(0));
+  EXPECT_EQ(after, SCHED_BATCH);
 }
 
 TEST(ThreadTest, JoinForEndsAtItsLimit) {

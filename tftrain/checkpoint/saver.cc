@@ -427,6 +427,7 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
                       Snapshot(session, options, bundle));
   const std::string prefix = running->job.prefix;
   TF_ASSIGN_OR_RETURN(running->thread, Thread::Start("checkpoint", [running] {
+                        Thread::LetOthersFinish();
                         running->status = CallCatching([&]() -> absl::Status {
                           TF_ASSIGN_OR_RETURN(
                               running->undeleted,

@@ -46,8 +46,9 @@ using tensorflow::Tensor;
 using tensorflow::TensorShape;
 using tensorflow::TensorSlice;
 
-// So much is written at once; it stays in the processor's cache meanwhile.
-constexpr size_t kBufferBytes = size_t{1} << 20;
+// So much is written at once: a multiple of what a disk takes as one request,
+// but little enough to stay in the processor's caches.
+constexpr size_t kBufferBytes = size_t{4} << 20;
 static_assert(kBufferBytes % kDirectAlignment == 0);
 
 absl::Status CheckFinite(const SavedTensor& tensor, const Tensor& value) {

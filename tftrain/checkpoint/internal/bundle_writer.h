@@ -30,7 +30,7 @@ struct BundleOptions {
 
 // Writes the bundle `prefix` of all the values of `source`, one data file and
 // an index, where there is none. The data file holds the bytes that
-// TensorFlow's own writer writes. Takes the memory of the index and 1 MiB.
+// TensorFlow's own writer writes. Takes the memory of the index and 4 MiB.
 // Errors: kInvalidArgument when a value is not the part it should be, comes
 // twice or has a type that no file can hold; NanLossError() for the first that
 // should be finite and is not; those of base/file.h; those of `source`. On
