@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "tests/faults/checkpoint_run.h"
 #include "tests/faults/child_program.h"
 #include "tests/faults/process_state.h"
+#include "tests/faults/syscall_tracer.h"
 #include "tftrain/testing/unsynced_file_ops.h"
 
 namespace tftrain {
@@ -49,15 +51,19 @@ class TracedSave {
         check_(program_),
         before_(PlayUntilLastSave(program_.habits())) {}
 
-  // Saves, and is killed before that call (-1: never), or within it. The answer
-  // is empty when the program that traces ended.
-  Answer Save(int call, bool half_written) {
+  // Saves, and is killed there. The answer is empty when the program that
+  // traces ended.
+  Answer Save(std::optional<KillPoint> kill = std::nullopt) {
     folder_.Read();
     folder_.Put(before_.content);
+    std::string where = "nowhere";
+    if (kill.has_value()) {
+      where =
+          absl::StrCat(kill->half_written ? "within " : "before ", kill->call);
+    }
     const size_t heard = children_.said().size();
     children_.Tell(absl::StrCat(folder_.path(), " ", habits_, " ", saver_, " ",
-                                before_.expected.begun, " ", call, " ",
-                                half_written ? "half" : "before"));
+                                before_.expected.begun, " ", where));
     while (children_.ReadSome(absl::InfiniteDuration()) &&
            !absl::EndsWith(children_.said(), "\n")) {
     }
@@ -92,7 +98,7 @@ class CheckpointSyscallsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     TracedSave save(&children_, "First", "Unsynced");
-    const TracedSave::Answer answer = save.Save(-1, false);
+    const TracedSave::Answer answer = save.Save();
     if (answer.how == "skip") GTEST_SKIP() << answer.calls.front();
     ASSERT_EQ(answer.how, "ended");
     ASSERT_THAT(save.Check(answer), IsEmpty());
@@ -125,14 +131,14 @@ TEST_F(CheckpointSyscallsTest, AKillAtAnySystemCallHarmsNothing) {
     SCOPED_TRACE(name);
     TracedSave save(&children_, name, "Unsynced");
     for (int call = 0;; ++call) {
-      TracedSave::Answer answer = save.Save(call, false);
+      TracedSave::Answer answer = save.Save(KillPoint{call});
       ASSERT_THAT(answer.how, AnyOf("killed", "ended"));
       ASSERT_THAT(save.Check(answer), IsEmpty())
           << answer.how << " before " << answer.calls.back();
       if (answer.how == "ended") break;
       ++before;
       if (!absl::StartsWith(answer.calls.back(), "write ")) continue;
-      answer = save.Save(call, true);
+      answer = save.Save(KillPoint{call, /*half_written=*/true});
       ASSERT_EQ(answer.how, "killed");
       ASSERT_THAT(save.Check(answer), IsEmpty())
           << "killed within " << answer.calls.back();
@@ -148,11 +154,12 @@ TEST_F(CheckpointSyscallsTest, AKillAtAnySystemCallHarmsNothing) {
 // where that file is half written.
 TEST_F(CheckpointSyscallsTest, ABrokenSaverIsNoticed) {
   TracedSave save(&children_, "OneName", "IndexInPlace");
-  const std::vector<std::string> calls = save.Save(-1, false).calls;
+  const std::vector<std::string> calls = save.Save().calls;
   int noticed = 0;
   for (int call = 0; call < static_cast<int>(calls.size()); ++call) {
     if (calls[call] != "write run/model.index") continue;
-    const TracedSave::Answer answer = save.Save(call, true);
+    const TracedSave::Answer answer =
+        save.Save(KillPoint{call, /*half_written=*/true});
     ASSERT_EQ(answer.how, "killed");
     if (!save.Check(answer).empty()) ++noticed;
   }

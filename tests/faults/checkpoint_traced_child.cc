@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include <iostream>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -52,10 +53,12 @@ using tftrain::SavingProgram;
 int main() {
   std::string folder, habits, saver, where;
   int64_t number = 0;
-  tftrain::KillPoint kill;
-  while (std::cin >> folder >> habits >> saver >> number >> kill.call >>
-         where) {
-    kill.half_written = where == "half";
+  while (std::cin >> folder >> habits >> saver >> number >> where) {
+    std::optional<tftrain::KillPoint> kill;
+    if (where != "nowhere") {
+      std::cin >> kill.emplace().call;
+      kill->half_written = where == "within";
+    }
     const absl::StatusOr<tftrain::Trace> trace = tftrain::TraceChild(
         folder, kill, [&] { SaveOnce(folder, habits, saver, number); });
     if (!trace.ok()) {

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "tensorflow/core/platform/errors.h"
+#include "tensorflow/core/platform/statusor.h"
 #include "tftrain/testing/recording_hook.h"
 
 namespace tftrain {
@@ -23,6 +24,7 @@ struct FaultContext {
   Session* session = nullptr;
   Coordinator* coordinator = nullptr;
   SessionRunContext* run = nullptr;
+  StepVerdict* verdict = nullptr;  // kGood unless the fault says otherwise
 };
 
 // A RecordingHook that calls a function the first time that `callback` is
@@ -66,6 +68,18 @@ class FaultyHook : public RecordingHook {
     known_.run = nullptr;
     if (!status.ok()) return status;
     return args;
+  }
+  absl::StatusOr<StepVerdict> Judge(SessionRunContext& context,
+                                    const SessionRunValues& values) override {
+    TF_ASSIGN_OR_RETURN(StepVerdict verdict,
+                        RecordingHook::Judge(context, values));
+    known_.run = &context;
+    known_.verdict = &verdict;
+    const absl::Status status = Act("Judge");
+    known_.run = nullptr;
+    known_.verdict = nullptr;
+    if (!status.ok()) return status;
+    return verdict;
   }
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override {

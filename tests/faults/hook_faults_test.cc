@@ -52,6 +52,8 @@ enum class Harm {
   kClosesSession,  // the monitored one, which calls the hook
   kRequestsStop,
   kReportsError,  // to the Coordinator
+  kJudgesBad,
+  kUndoes,
 };
 
 enum class Ending {
@@ -82,6 +84,7 @@ struct Case {
 struct Outcome {
   absl::Status created;
   std::vector<absl::Status> runs;
+  std::vector<bool> rejected;  // the state, after each run
   absl::Status closed;
   bool stop_seen = false;  // by ShouldStop(), before a third run
   int faults = 0;
@@ -104,7 +107,8 @@ enum class Where { kNowhere, kCreate, kRun, kClose };
 Where WhereTold(const Case& c) {
   const bool is_creation =
       c.callback == "Begin" || c.callback == "AfterCreateSession";
-  const bool is_step = c.callback == "BeforeRun" || c.callback == "AfterRun";
+  const bool is_step = c.callback == "BeforeRun" || c.callback == "Judge" ||
+                       c.callback == "AfterRun";
   switch (c.harm) {
     case Harm::kReturnsError:
     case Harm::kThrows:
@@ -121,6 +125,8 @@ Where WhereTold(const Case& c) {
       return Where::kClose;
     case Harm::kClosesSession:
     case Harm::kRequestsStop:
+    case Harm::kJudgesBad:
+    case Harm::kUndoes:
       return Where::kNowhere;
   }
   return Where::kNowhere;
@@ -170,6 +176,12 @@ absl::Status DoHarm(Harm harm, const FaultContext& context,
     case Harm::kReportsError:
       context.coordinator->RequestStop(absl::UnauthenticatedError("the harm"));
       break;
+    case Harm::kJudgesBad:
+      *context.verdict = StepVerdict::kBad;
+      break;
+    case Harm::kUndoes:
+      *context.verdict = StepVerdict::kUndone;
+      break;
   }
   return absl::OkStatus();
 }
@@ -216,11 +228,16 @@ Outcome Play(const Case& c, const GraphPtr& graph) {
         ->mutable_rewrite_options()
         ->set_disable_meta_optimizer(true);  // to make many sessions quickly
     for (int i = 0; i < c.hooks; ++i) {
-      auto hook =
-          std::make_shared<RecordingHook>(absl::StrCat("H", i), &outcome.calls);
-      if (c.others_fail) hook->FailIn("End", absl::DataLossError("another's"));
-      options.hooks.push_back(i == c.position ? HookPtr(faulty)
-                                              : HookPtr(hook));
+      std::shared_ptr<RecordingHook> hook = faulty;
+      if (i != c.position) {
+        hook = std::make_shared<RecordingHook>(absl::StrCat("H", i),
+                                               &outcome.calls);
+        if (c.others_fail) {
+          hook->FailIn("End", absl::DataLossError("another's"));
+        }
+      }
+      if (c.callback == "Judge") hook->JudgeSteps();
+      options.hooks.push_back(std::move(hook));
     }
     auto created = SingularMonitoredSession::Create(graph, options);
     outcome.created = created.status();
@@ -231,6 +248,7 @@ Outcome Play(const Case& c, const GraphPtr& graph) {
     const auto body = [&]() -> absl::Status {
       if (outcome.runs.size() == kRuns) return StopIterationError();
       outcome.runs.push_back(session->Run(Target("train")));
+      outcome.rejected.push_back(session->raw_session().state_rejected());
       if (first.ok()) first = outcome.runs.back();
       return outcome.runs.back();
     };
@@ -352,6 +370,24 @@ std::vector<std::string> Complaints(const Case& c, const Outcome& outcome) {
   expect(where == Where::kRun ? failed != outcome.runs.end() && tells(*failed)
                               : failed == outcome.runs.end(),
          "Run tells what it should");
+
+  // What an error or a verdict of Judge() does to its step, the first one.
+  const bool is_undone = c.harm == Harm::kUndoes;
+  const auto good_runs = static_cast<int>(
+      std::count(outcome.runs.begin(), outcome.runs.end(), absl::OkStatus()));
+  for (int i = 0; i < c.hooks && c.callback == "Judge"; ++i) {
+    const int judged = good_runs + (IsError(c.harm) && i <= c.position) -
+                       (is_undone && i > c.position);
+    expect(Called(outcome.calls, i, "Judge", judged),
+           absl::StrCat("hook ", i, " gets the right Judge"));
+    expect(Called(outcome.calls, i, "AfterRun", good_runs - is_undone),
+           absl::StrCat("hook ", i, " gets the right AfterRun"));
+  }
+  std::vector<bool> rejected(outcome.runs.size(), false);
+  if (!rejected.empty() && c.callback == "Judge") {
+    rejected.front() = IsError(c.harm) || c.harm == Harm::kJudgesBad;
+  }
+  expect(outcome.rejected == rejected, "the right states are rejected");
   if (where == Where::kCreate || c.ending == Ending::kDrop) return complaints;
 
   if (c.harm == Harm::kRequestsStop && c.callback != "End" &&
@@ -395,11 +431,22 @@ std::vector<std::string> Complaints(const Case& c, const Outcome& outcome) {
   return complaints;
 }
 
+// The complaints when `change` has changed what came of the case.
+std::vector<std::string> ComplaintsIf(
+    const Case& c, Outcome outcome,
+    const std::function<void(Outcome*)>& change) {
+  change(&outcome);
+  return Complaints(c, outcome);
+}
+
 // Whether the harm can be done there and leads to that ending.
 bool MakesSense(const std::string& callback, Harm harm, Ending ending) {
   const bool in_creation =
       callback == "Begin" || callback == "AfterCreateSession";
   if (harm == Harm::kDeclaresWrongName && callback != "Begin") return false;
+  if (harm == Harm::kJudgesBad || harm == Harm::kUndoes) {
+    return callback == "Judge";
+  }
   if (harm == Harm::kReturnsError && callback == "OnAbort") return false;
   if (callback == "Begin" && !IsError(harm) &&
       harm != Harm::kDeclaresWrongName) {
@@ -420,7 +467,7 @@ bool MakesSense(const std::string& callback, Harm harm, Ending ending) {
 
 std::vector<Case> CasesOf(const std::string& callback) {
   std::vector<Case> cases;
-  for (int harm = 0; harm <= static_cast<int>(Harm::kReportsError); ++harm) {
+  for (int harm = 0; harm <= static_cast<int>(Harm::kUndoes); ++harm) {
     for (int ending = 0; ending <= static_cast<int>(Ending::kDrop); ++ending) {
       if (!MakesSense(callback, static_cast<Harm>(harm),
                       static_cast<Ending>(ending))) {
@@ -475,9 +522,7 @@ TEST_F(HookFaultsTest, ABrokenPromiseIsNoticed) {
   const Outcome kept = Play(c, models_[0]);
   ASSERT_THAT(Complaints(c, kept), IsEmpty());
   const auto complaints_if = [&](const std::function<void(Outcome*)>& change) {
-    Outcome broken = kept;
-    change(&broken);
-    return Complaints(c, broken);
+    return ComplaintsIf(c, kept, change);
   };
 
   EXPECT_THAT(complaints_if([](Outcome* o) { o->faults = 0; }), SizeIs(1));
@@ -498,6 +543,26 @@ TEST_F(HookFaultsTest, ABrokenPromiseIsNoticed) {
               ElementsAre("Close returns the body's error"));
 }
 
+TEST_F(HookFaultsTest, ABrokenPromiseOfAJudgeIsNoticed) {
+  Case c;
+  c.callback = "Judge";
+  c.ending = Ending::kCloseWithError;
+  c.hooks = 2;
+  const Outcome kept = Play(c, models_[0]);
+  ASSERT_THAT(Complaints(c, kept), IsEmpty());
+  const auto complaints_if = [&](const std::function<void(Outcome*)>& change) {
+    return ComplaintsIf(c, kept, change);
+  };
+
+  EXPECT_THAT(
+      complaints_if([](Outcome* o) { o->calls.push_back("H0.AfterRun"); }),
+      ElementsAre("hook 0 gets the right AfterRun"));
+  EXPECT_THAT(complaints_if([](Outcome* o) { o->calls.push_back("H1.Judge"); }),
+              ElementsAre("hook 1 gets the right Judge"));
+  EXPECT_THAT(complaints_if([](Outcome* o) { o->rejected.front() = false; }),
+              ElementsAre("the right states are rejected"));
+}
+
 TEST_P(HookFaultsByCallbackTest,
        IsToldAndLeavesNothingBehind) {  // R7, SMS-18, SMS-27
   const std::vector<Case> cases = CasesOf(GetParam());
@@ -516,8 +581,8 @@ TEST_P(HookFaultsByCallbackTest,
 
 INSTANTIATE_TEST_SUITE_P(Callbacks, HookFaultsByCallbackTest,
                          ::testing::Values("Begin", "AfterCreateSession",
-                                           "BeforeRun", "AfterRun", "End",
-                                           "OnAbort"),
+                                           "BeforeRun", "Judge", "AfterRun",
+                                           "End", "OnAbort"),
                          [](const auto& test) { return test.param; });
 
 }  // namespace

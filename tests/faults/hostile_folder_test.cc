@@ -515,7 +515,7 @@ TEST_F(HostileFolderTest, NoLinkThatIsSwappedInLeadsOutside) {
           .status()
           .IgnoreError();
       ++saves;
-      Saver::SetMetric(InRun("model-1"), "loss", 2).IgnoreError();
+      Saver::SetMetrics(InRun("model-1"), {{"loss", 2}}).IgnoreError();
     }
   }
   done = true;

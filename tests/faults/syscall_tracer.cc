@@ -151,7 +151,7 @@ std::string CallBelow(const std::string& folder, pid_t thread,
 // Confined: use from the thread that created it.
 class Tracer {
  public:
-  Tracer(pid_t child, const std::string& folder, KillPoint kill)
+  Tracer(pid_t child, const std::string& folder, std::optional<KillPoint> kill)
       : child_(child), folder_(folder), kill_(kill) {}
 
   absl::StatusOr<Trace> Follow() {
@@ -228,10 +228,13 @@ class Tracer {
     std::string call = CallBelow(folder_, thread, entry);
     if (call.empty()) return;
     trace_.calls.push_back(std::move(call));
-    if (static_cast<int>(trace_.calls.size()) != kill_.call + 1) return;
+    if (!kill_.has_value() ||
+        static_cast<int>(trace_.calls.size()) != kill_->call + 1) {
+      return;
+    }
     const bool writes =
         entry.entry.nr == SYS_write || entry.entry.nr == SYS_pwrite64;
-    if (!kill_.half_written || !writes) return Kill();
+    if (!kill_->half_written || !writes) return Kill();
     SetThirdArgument(thread, entry.entry.args[2] / 2);
     half_writer_ = thread;
   }
@@ -243,7 +246,7 @@ class Tracer {
 
   const pid_t child_;
   const std::string folder_;
-  const KillPoint kill_;
+  const std::optional<KillPoint> kill_;
   std::set<pid_t> threads_;
   bool counting_ = false;
   pid_t half_writer_ = 0;
@@ -253,7 +256,8 @@ class Tracer {
 
 }  // namespace
 
-absl::StatusOr<Trace> TraceChild(const std::string& folder, KillPoint kill,
+absl::StatusOr<Trace> TraceChild(const std::string& folder,
+                                 std::optional<KillPoint> kill,
                                  const std::function<void()>& body) {
   const pid_t child = ::fork();
   CHECK(child >= 0);
@@ -268,7 +272,7 @@ absl::StatusOr<Trace> TraceChild(const std::string& folder, KillPoint kill,
 
 #else
 
-absl::StatusOr<Trace> TraceChild(const std::string&, KillPoint,
+absl::StatusOr<Trace> TraceChild(const std::string&, std::optional<KillPoint>,
                                  const std::function<void()>&) {
   return absl::UnimplementedError(
       "the registers of this processor are not known here");

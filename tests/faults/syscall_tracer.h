@@ -7,6 +7,7 @@
 #define TFTRAIN_FAULTS_SYSCALL_TRACER_H_
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,10 @@
 
 namespace tftrain {
 
-// Where a child ends.
+// Where a child is killed.
 struct KillPoint {
-  // Just before that call, counted from 0; -1 for nowhere.
-  int call = -1;
+  // Just before that call, counted from 0.
+  int call = 0;
   // A write there is done first, with half of its bytes.
   bool half_written = false;
 };
@@ -33,13 +34,14 @@ struct Trace {
 };
 
 // Forks, and calls `body` in the child, which does not return: it raises
-// SIGSTOP when its calls begin to count, and ends with `_exit`. Calls of its
-// threads count as well. The calling process has no other child, and no threads
-// that `body` needs.
+// SIGSTOP when its calls begin to count, and is killed at `kill` or ends with
+// `_exit`. Calls of its threads count as well. The calling process has no other
+// child, and no threads that `body` needs.
 // Errors: kPermissionDenied when the system does not let it trace,
 // kUnimplemented on Linux before 5.3 and on other processors than x86-64 and
 // 64-bit ARM.
-absl::StatusOr<Trace> TraceChild(const std::string& folder, KillPoint kill,
+absl::StatusOr<Trace> TraceChild(const std::string& folder,
+                                 std::optional<KillPoint> kill,
                                  const std::function<void()>& body);
 
 }  // namespace tftrain

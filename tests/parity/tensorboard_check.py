@@ -14,9 +14,12 @@ and prints one JSON object with the answers of its HTTP API:
                 its first bytes in hexadecimal digits
     text        run -> tag -> [step, text as HTML] of each point
     graphs      run -> number of nodes of the graph it draws
+
+Prints the word `missing` when this Python has no TensorBoard.
 """
 
 import argparse
+import importlib.util
 import json
 import re
 import subprocess
@@ -115,7 +118,11 @@ def main():
     """Prints the answers."""
     parser = argparse.ArgumentParser(description="Ask TensorBoard.")
     parser.add_argument("folder", help="folder of runs")
-    print(json.dumps(check(parser.parse_args().folder)))
+    folder = parser.parse_args().folder
+    if importlib.util.find_spec("tensorboard") is None:
+        print("missing")
+    else:
+        print(json.dumps(check(folder)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@
 #include <cmath>
 #include <complex>
 #include <filesystem>
-#include <limits>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +19,7 @@
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/saver_test_model.h"
 #include "tftrain/testing/matchers.h"
+#include "tftrain/testing/non_finite.h"
 #include "tftrain/testing/temp_dir.h"
 #include "tftrain/testing/unsynced_file_ops.h"
 
@@ -34,8 +34,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Code = absl::StatusCode;
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 template <typename T>
 Tensor Values(const std::vector<T>& values) {

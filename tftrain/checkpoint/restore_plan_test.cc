@@ -75,6 +75,7 @@ TEST_F(RestorePlanTest, AWarmStartTakesTheBodyAndLeavesTheRest) {
   spec.include = {"body/.*", "head"};
   spec.exclude = {"head"};
   spec.rename = {{"body/(.*)", "encoder/$1"}};
+  ASSERT_THAT(model_.SetAndSave(1, dir_ / "own"), IsOk());
 
   ASSERT_THAT(model_.saver().Restore(model_.session(), prefix_, spec), IsOk());
 
@@ -82,8 +83,10 @@ TEST_F(RestorePlanTest, AWarmStartTakesTheBodyAndLeavesTheRest) {
   EXPECT_THAT(ValueOf("body/b"), ElementsAre(7, 7));
   EXPECT_THAT(ValueOf("head"), ElementsAre(1, 1));
   EXPECT_THAT(model_.session().GlobalStep(), IsOkAndHolds(1));
-  // What came of it is not that checkpoint.
-  EXPECT_EQ(model_.saver().RestoredFrom(model_.session()), std::nullopt);
+  // What came of it is in no checkpoint.
+  EXPECT_EQ(
+      model_.saver().CheckpointOf(model_.session(), dir_ / "own", /*step=*/1),
+      std::nullopt);
 }
 
 TEST_F(RestorePlanTest, NothingIsSetWhenSomethingDiffers) {

@@ -32,7 +32,7 @@ struct KeepNewest {
 
 // Keeps the `count` checkpoints with the smallest or the largest `metric`, the
 // later of two that are equal. A checkpoint without that metric is none of
-// them. See Saver::SaveOptions::metrics and Saver::SetMetric().
+// them. See Saver::SaveOptions::metrics and Saver::SetMetrics().
 // Python: orbax's best_fn and best_mode; tf.train has none.
 struct KeepBest {
   enum class Mode { kMin, kMax };

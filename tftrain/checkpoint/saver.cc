@@ -200,12 +200,16 @@ class Saver::Impl {
                        RestorePart part, const RestoreSpec* spec);
   absl::StatusOr<RestorePlan> PlanRestore(const std::string& path,
                                           const RestoreSpec& spec) const;
-  std::optional<std::string> RestoredFrom(const Session& session) const {
-    const std::shared_ptr<const void> restored = restored_.lock();
-    if (restored == nullptr || restored != session.identity().lock()) {
+  std::optional<std::string> CheckpointOf(const Session& session,
+                                          const std::string& path,
+                                          int64_t step) const {
+    const std::shared_ptr<const void> holder = holder_.lock();
+    if (holder == nullptr || holder != session.identity().lock() ||
+        StepOfPrefix(held_) != step || DirName(held_) != DirName(path) ||
+        BaseOfPrefix(BaseName(held_)) != BaseName(path)) {
       return std::nullopt;
     }
-    return restored_from_;
+    return held_;
   }
   bool restores_iterators() const {
     return save_graph_.has_value() && !save_graph_->restore_iterators.empty();
@@ -218,6 +222,7 @@ class Saver::Impl {
   // saver.
   struct RunningSave {
     internal::CheckpointJob job;
+    std::weak_ptr<const void> session;
     absl::Status status;
     std::vector<KeptCheckpoint> undeleted;
     std::shared_ptr<Thread> thread;
@@ -248,6 +253,7 @@ class Saver::Impl {
   }
   absl::Status RunSave(Session& session, const std::string& prefix);
   void NoteSaved(const internal::CheckpointJob& job,
+                 const std::weak_ptr<const void>& session,
                  std::vector<KeptCheckpoint> undeleted);
   absl::Status RunRestore(Session& session, const std::string& prefix,
                           RestorePart part);
@@ -269,9 +275,9 @@ class Saver::Impl {
   std::shared_ptr<RunningSave> running_;
   // What became of the last one, until somebody asks.
   absl::Status ended_;
-  // The checkpoint that was restored last, and the session.
-  std::string restored_from_;
-  std::weak_ptr<const void> restored_;
+  // The checkpoint that was saved or restored last, and the session.
+  std::string held_;
+  std::weak_ptr<const void> holder_;
   // Where a save has succeeded.
   std::set<std::string> folders_;
 };
@@ -403,7 +409,7 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
   }
   TF_ASSIGN_OR_RETURN(std::vector<KeptCheckpoint> undeleted,
                       internal::WriteCheckpoint(job));
-  NoteSaved(job, std::move(undeleted));
+  NoteSaved(job, session.identity(), std::move(undeleted));
   return job.prefix;
 }
 
@@ -425,6 +431,7 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
   bundle.write.direct = true;
   TF_ASSIGN_OR_RETURN(running->job.write_values,
                       Snapshot(session, options, bundle));
+  running->session = session.identity();
   const std::string prefix = running->job.prefix;
   TF_ASSIGN_OR_RETURN(running->thread, Thread::Start("checkpoint", [running] {
                         Thread::LetOthersFinish();
@@ -442,7 +449,10 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
 }
 
 void Saver::Impl::NoteSaved(const internal::CheckpointJob& job,
+                            const std::weak_ptr<const void>& session,
                             std::vector<KeptCheckpoint> undeleted) {
+  held_ = job.prefix;
+  holder_ = session;
   folders_.insert(DirName(job.prefix));
   if (job.change.has_value()) {
     retention_.Apply(*job.change, std::move(undeleted));
@@ -453,7 +463,9 @@ bool Saver::Impl::AwaitSaveFor(absl::Duration patience) {
   if (running_ == nullptr) return true;
   if (!running_->thread->JoinFor(patience)) return false;
   const std::shared_ptr<RunningSave> ended = std::exchange(running_, nullptr);
-  if (ended->status.ok()) NoteSaved(ended->job, std::move(ended->undeleted));
+  if (ended->status.ok()) {
+    NoteSaved(ended->job, ended->session, std::move(ended->undeleted));
+  }
   ended_ = ended->status;
   return true;
 }
@@ -478,11 +490,12 @@ absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
   TF_ASSIGN_OR_RETURN(const PinnedCheckpoint pinned, FindAndPin(path));
   const std::string& prefix = pinned.prefix;
   LOG(INFO) << "Restoring from \"" << prefix << "\"";
+  holder_.reset();
   TF_RETURN_IF_ERROR(RestorePrefix(session, prefix, part, spec));
   // With a spec, something else may have come of it than the checkpoint.
   if (spec != nullptr) return absl::OkStatus();
-  restored_from_ = prefix;
-  restored_ = session.identity();
+  held_ = prefix;
+  holder_ = session.identity();
   return absl::OkStatus();
 }
 
@@ -671,9 +684,9 @@ absl::StatusOr<std::string> Saver::SaveAsync(Session& session,
   return impl_->SaveAsync(session, path, options);
 }
 
-absl::Status Saver::SetMetric(const std::string& prefix,
-                              const std::string& name, double value) {
-  return internal::SetMetric(prefix, name, value);
+absl::Status Saver::SetMetrics(const std::string& prefix,
+                               const std::map<std::string, double>& metrics) {
+  return internal::SetMetrics(prefix, metrics);
 }
 
 std::map<std::string, double> Saver::Metrics(const std::string& prefix) {
@@ -714,8 +727,10 @@ absl::Status Saver::AddRetention(const RetentionPolicy& policy) {
   return absl::OkStatus();
 }
 
-std::optional<std::string> Saver::RestoredFrom(const Session& session) const {
-  return impl_->RestoredFrom(session);
+std::optional<std::string> Saver::CheckpointOf(const Session& session,
+                                               const std::string& path,
+                                               int64_t step) const {
+  return impl_->CheckpointOf(session, path, step);
 }
 
 bool Saver::restores_iterators() const { return impl_->restores_iterators(); }

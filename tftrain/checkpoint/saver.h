@@ -232,14 +232,15 @@ class Saver {
   void AwaitSave();
 
   // Notes what became known of the checkpoint `prefix` later, such as by an
-  // evaluation, for the KeepBest of the next save, in whatever process that is.
-  // One that is not finite takes the metric away. From any thread and process,
-  // but not from two at a time for one checkpoint.
+  // evaluation, for the KeepBest of the next save, in whatever process that is;
+  // all in one durable write. One that is not finite takes the metric away;
+  // those of other names stay. From any thread and process, but not from two at
+  // a time for one checkpoint.
   // Errors: kNotFound when there is no such checkpoint (any more);
-  // kInvalidArgument for an empty name, and for more than 64 KiB of metrics;
-  // file errors.
-  static absl::Status SetMetric(const std::string& prefix,
-                                const std::string& name, double value);
+  // kInvalidArgument for a name that is empty or no UTF-8, and for more than
+  // 64 KiB of metrics; file errors. On error none is noted.
+  static absl::Status SetMetrics(const std::string& prefix,
+                                 const std::map<std::string, double>& metrics);
   // What is known of the checkpoint `prefix`; from any thread and process.
   static std::map<std::string, double> Metrics(const std::string& prefix);
 
@@ -285,8 +286,12 @@ class Saver {
   // Errors: those of CheckRetention().
   absl::Status AddRetention(const RetentionPolicy& policy);
 
-  // The checkpoint that was restored last, if that was done in `session`.
-  std::optional<std::string> RestoredFrom(const Session& session) const;
+  // The checkpoint `path`-`step`, if it is the last one that was saved or
+  // restored, and that was done in `session`: while the session is at this
+  // step, the checkpoint is taken to hold its model.
+  std::optional<std::string> CheckpointOf(const Session& session,
+                                          const std::string& path,
+                                          int64_t step) const;
 
   // Whether the checkpoint holds positions of iterators.
   bool restores_iterators() const;

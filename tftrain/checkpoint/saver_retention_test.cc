@@ -95,12 +95,12 @@ TEST_F(SaverRetentionTest, AMetricThatComesLaterCountsInALaterRun) {
       ASSERT_THAT(Save(program, step, {{"loss", step}}), IsOk());
     }
   }
-  ASSERT_THAT(Saver::SetMetric(Prefix(2), "loss", 0.5), IsOk());
+  ASSERT_THAT(Saver::SetMetrics(Prefix(2), {{"loss", 0.5}}), IsOk());
   Program program(Keeping(policies));
   program.saver().RecoverLastCheckpoints({Prefix(1), Prefix(2), Prefix(3)});
   ASSERT_THAT(Save(program, 4), IsOk());
   EXPECT_THAT(Steps(), ElementsAre(2, 4));
-  ASSERT_THAT(Saver::SetMetric(Prefix(4), "loss", 0.25), IsOk());
+  ASSERT_THAT(Saver::SetMetrics(Prefix(4), {{"loss", 0.25}}), IsOk());
   ASSERT_THAT(Save(program, 5), IsOk());
   EXPECT_THAT(Steps(), ElementsAre(4, 5));
 }

@@ -521,6 +521,38 @@ TEST_F(SaverTest, ManyThreadsReadALargeCheckpoint) {
   }
 }
 
+TEST_F(SaverTest, KnowsTheCheckpointThatHoldsASessionsModel) {
+  const TempDir dir;
+  Program program;
+  const std::string path = dir / "model";
+  const auto checkpoint_at = [&](int64_t step) {
+    return program.saver().CheckpointOf(program.session(), path, step);
+  };
+  EXPECT_EQ(checkpoint_at(3), std::nullopt);
+
+  ASSERT_THAT(program.SetAndSave(3, path), IsOk());
+  EXPECT_EQ(checkpoint_at(3), path + "-3");
+  EXPECT_EQ(checkpoint_at(4), std::nullopt);
+  EXPECT_EQ(program.saver().CheckpointOf(program.session(), dir / "other", 3),
+            std::nullopt);
+
+  Saver::SaveOptions options;
+  options.global_step = 4;
+  program.Set(4);
+  ASSERT_THAT(program.saver().SaveAsync(program.session(), path, options),
+              IsOk());
+  ASSERT_THAT(program.saver().WaitForSave(), IsOk());
+  EXPECT_EQ(checkpoint_at(4), path + "-4");
+
+  // Back at step 3, the checkpoint of step 4 is not of this session's future.
+  ASSERT_THAT(program.saver().Restore(program.session(), path + "-3"), IsOk());
+  EXPECT_EQ(checkpoint_at(3), path + "-3");
+  EXPECT_EQ(checkpoint_at(4), std::nullopt);
+
+  program.Restart();
+  EXPECT_EQ(checkpoint_at(3), std::nullopt);
+}
+
 TEST_F(SaverTest, ARewrittenCheckpointIsReadAnew) {
   const TempDir dir;
   Program program;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "absl/log/log.h"
@@ -13,7 +14,6 @@
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
-#include "tftrain/checkpoint/filename.h"
 #include "tftrain/hooks/internal/training_pause.h"
 
 namespace tftrain {
@@ -91,7 +91,6 @@ absl::Status BestCheckpointHook::AfterCreateSession(Session&, Coordinator&) {
         saver_->AddRetention(KeepBest{metric_, options_.keep, options_.mode}));
     told_ = saver_;
   }
-  last_saved_.reset();
   best_.clear();
   TF_RETURN_IF_ERROR(CreateFolders(DirName(save_path_)));
   TF_ASSIGN_OR_RETURN(const std::vector<Ranked> ranked,
@@ -130,31 +129,29 @@ bool BestCheckpointHook::IsAmongBest(double value) const {
          IsBetter(value, best_.back(), options_.mode);
 }
 
-std::optional<std::string> BestCheckpointHook::NewestOf(int64_t step) const {
-  const std::vector<std::string> kept = saver_->last_checkpoints();
-  if (kept.empty() || StepOfPrefix(kept.back()) != step ||
-      BaseOfPrefix(BaseName(kept.back())) != BaseName(save_path_)) {
-    return std::nullopt;
-  }
-  return kept.back();
-}
-
 absl::Status BestCheckpointHook::Save(Session& session,
                                       const Measurement& measured) {
   const internal::TrainingPause pause(clock_);
-  if (const std::optional<std::string> saved = NewestOf(measured.step)) {
-    TF_RETURN_IF_ERROR(Saver::SetMetric(*saved, metric_, measured.value));
+  const std::map<std::string, double> metrics = {{metric_, measured.value}};
+  // A save in the background may be that of this step.
+  saver_->AwaitSave();
+  absl::Status noted = absl::NotFoundError("this step is not saved yet");
+  if (const std::optional<std::string> saved =
+          saver_->CheckpointOf(session, save_path_, measured.step)) {
+    noted = Saver::SetMetrics(*saved, metrics);
+  }
+  if (!absl::IsNotFound(noted)) {
+    TF_RETURN_IF_ERROR(noted);
   } else {
     Saver::SaveOptions options;
     options.global_step = measured.step;
     options.write_meta_graph = options_.save_graph_def;
-    options.metrics = {{metric_, measured.value}};
+    options.metrics = metrics;
     TF_RETURN_IF_ERROR(saver_->Save(session, save_path_, options).status());
   }
   LOG(INFO) << "Kept the checkpoint of step " << measured.step << ", whose \""
             << metric_ << "\" of " << measured.value << " is among the best "
             << options_.keep;
-  last_saved_ = measured;
   best_.insert(std::upper_bound(best_.begin(), best_.end(), measured.value,
                                 [this](double a, double b) {
                                   return IsBetter(a, b, options_.mode);
@@ -162,14 +159,6 @@ absl::Status BestCheckpointHook::Save(Session& session,
                measured.value);
   if (best_.size() > static_cast<size_t>(options_.keep)) best_.pop_back();
   return absl::OkStatus();
-}
-
-absl::Status BestCheckpointHook::End(Session&) {
-  // The last save of another hook may have written the same step once more.
-  if (!last_saved_.has_value()) return absl::OkStatus();
-  const std::optional<std::string> saved = NewestOf(last_saved_->step);
-  if (!saved.has_value()) return absl::OkStatus();
-  return Saver::SetMetric(*saved, metric_, last_saved_->value);
 }
 
 absl::StatusOr<std::optional<std::string>> BestCheckpoint(

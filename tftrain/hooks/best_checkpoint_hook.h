@@ -40,9 +40,10 @@ namespace tftrain {
 // (SessionRunHook::Judge). The value of a tensor is that of the
 // step: for a loss, mostly that of the variables before their update.
 //
-// In the list of hooks it stands behind the CheckpointSaverHook of the folder,
-// whose checkpoint of the same step it then takes in place of one of its own,
-// and behind the hook that measures.
+// In the list of hooks it stands behind the one that measures. It takes the
+// checkpoint of the same step that a CheckpointSaverHook before it has saved in
+// place of one of its own; one behind it saves such a step once more, with the
+// metric.
 //
 // Confined: the session calls a hook from one thread.
 // Python: tf.estimator's BestExporter; Keras's ModelCheckpoint with
@@ -64,7 +65,7 @@ class BestCheckpointHook : public SessionRunHook {
 
     // Where its values come from: a scalar of the graph by name, "loss:0"; or a
     // source, of whose measurements those of the present step count; or, with
-    // neither, somebody notes them on checkpoints (Saver::SetMetric).
+    // neither, somebody notes them on checkpoints (Saver::SetMetrics).
     std::string tensor;
     MetricSource source;
 
@@ -106,10 +107,9 @@ class BestCheckpointHook : public SessionRunHook {
                                   Coordinator& coordinator) override;
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
 
-  // Errors: those of Saver::Save and Saver::SetMetric.
+  // Errors: those of Saver::Save and Saver::SetMetrics.
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
-  absl::Status End(Session& session) override;
   bool waits_for_input() const override { return options_.waits_for_input; }
 
  private:
@@ -118,8 +118,6 @@ class BestCheckpointHook : public SessionRunHook {
   }
   bool IsAmongBest(double value) const;
   absl::Status Save(Session& session, const Measurement& measured);
-  // The checkpoint of `step`, if that is the newest one there is.
-  std::optional<std::string> NewestOf(int64_t step) const;
 
   const Options options_;
   const std::string metric_;
@@ -133,8 +131,6 @@ class BestCheckpointHook : public SessionRunHook {
 
   // The best values, at most `keep`, best first.
   std::vector<double> best_;
-  // What was saved last by this hook.
-  std::optional<Measurement> last_saved_;
 };
 
 // The checkpoint in `folder` with the best value of `metric`, the later of two

@@ -6,14 +6,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <limits>
+#include <utility>
 
+#include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/matchers.h"
+#include "tftrain/testing/non_finite.h"
 #include "tftrain/testing/temp_dir.h"
 
 namespace tftrain {
@@ -23,9 +25,6 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
 
 // A run that keeps its newest checkpoint only, beside the best by x:0.
 class BestCheckpointHookTest : public ::testing::Test {
@@ -37,17 +36,21 @@ class BestCheckpointHookTest : public ::testing::Test {
     options_.every = Every::Steps(1);
   }
 
+  enum class First { kSaver, kBest };
+
   std::unique_ptr<HookDriver> MakeRun(int64_t save_steps = 1000,
-                                      bool async = false) {
+                                      bool async = false,
+                                      First first = First::kSaver) {
     CheckpointSaverHook::Options saves;
     saves.checkpoint_dir = dir_.path();
     saves.save_steps = save_steps;
     saves.async = async;
-    auto run = std::make_unique<HookDriver>(
-        std::vector<HookPtr>{std::make_shared<CheckpointSaverHook>(saves),
-                             std::make_shared<BestCheckpointHook>(options_),
-                             std::make_shared<LambdaHook>(judge_)},
-        dir_.path());
+    std::vector<HookPtr> hooks = {
+        std::make_shared<CheckpointSaverHook>(saves),
+        std::make_shared<BestCheckpointHook>(options_)};
+    if (first == First::kBest) std::swap(hooks[0], hooks[1]);
+    hooks.push_back(std::make_shared<LambdaHook>(judge_));
+    auto run = std::make_unique<HookDriver>(std::move(hooks), dir_.path());
     Saver::Options newest;
     newest.max_to_keep = 1;
     Scaffold::Options scaffold;
@@ -133,7 +136,7 @@ TEST_F(BestCheckpointHookTest, KeepsSeveralWithLargeValues) {
 TEST_F(BestCheckpointHookTest, AValueThatIsNotFiniteIsNotAmongTheBest) {
   auto run = MakeRun();
 
-  Train(*run, {kNan, -kInf, kInf, 7, kNan, 9});
+  Train(*run, {kNan, -kInfinity, kInfinity, 7, kNan, 9});
   EXPECT_THAT(run->Close(), IsOk());
 
   EXPECT_THAT(Steps(), ElementsAre(6, 4));
@@ -164,6 +167,16 @@ TEST_F(BestCheckpointHookTest, TakesTheCheckpointThatWasJustSaved) {
   EXPECT_THAT(run->Close(), IsOk());
 }
 
+TEST_F(BestCheckpointHookTest, TakesTheCheckpointThatIsStillBeingSaved) {
+  auto run = MakeRun(/*save_steps=*/1, /*async=*/true);
+
+  Train(*run, {3});
+
+  EXPECT_THAT(dir_.List(), Contains("model.ckpt-1.data-00000-of-00001"));
+  EXPECT_THAT(Saver::Metrics(Prefix(1)), ElementsAre(Pair("loss", 3)));
+  EXPECT_THAT(run->Close(), IsOk());
+}
+
 TEST_F(BestCheckpointHookTest, TheLastSaveDoesNotForgetThatItIsTheBest) {
   auto run = MakeRun();
 
@@ -172,6 +185,75 @@ TEST_F(BestCheckpointHookTest, TheLastSaveDoesNotForgetThatItIsTheBest) {
   EXPECT_THAT(run->Close(), IsOk());
 
   EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
+}
+
+TEST_F(BestCheckpointHookTest, ASecondSaveOfTheStepKeepsTheMetric) {
+  for (const bool async : {false, true}) {
+    auto run = MakeRun(/*save_steps=*/1, async, First::kBest);
+
+    // The second is the best, and each step is saved by the other hook as well.
+    Train(*run, {3, async ? 0.5f : 1, 2, 4});
+    EXPECT_THAT(run->Close(), IsOk());
+
+    const int64_t best = async ? 6 : 2;
+    EXPECT_THAT(Steps(), ElementsAre(best + 2, best));
+    EXPECT_THAT(Saver::Metrics(Prefix(best)),
+                ElementsAre(Pair("loss", async ? 0.5 : 1)));
+  }
+}
+
+TEST_F(BestCheckpointHookTest, TheLastSaveKeepsTheMetricInEitherOrder) {
+  auto run = MakeRun(/*save_steps=*/1000, /*async=*/false, First::kBest);
+
+  Train(*run, {3, 1});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
+}
+
+TEST_F(BestCheckpointHookTest, AnotherModelOfTheStepDoesNotGetItsMetrics) {
+  options_.keep = 2;
+  auto run = MakeRun();
+  Train(*run, {3, 1});
+  ASSERT_THAT(Saver::SetMetrics(Prefix(2), {{"accuracy", 0.9}}), IsOk());
+
+  // Training is taken back, and comes to step 2 by another way.
+  ASSERT_THAT(run->options().scaffold->saver()->Restore(
+                  run->session().raw_session(), Prefix(1)),
+              IsOk());
+  Train(*run, {0.5f});
+
+  EXPECT_THAT(Saver::Metrics(Prefix(2)), ElementsAre(Pair("loss", 0.5)));
+  EXPECT_THAT(run->Close(), IsOk());
+  EXPECT_THAT(Saver::Metrics(Prefix(2)), ElementsAre(Pair("loss", 0.5)));
+}
+
+TEST_F(BestCheckpointHookTest, TheRestoredModelGetsWhatIsMeasuredAtItsStep) {
+  {
+    auto run = MakeRun();
+    Train(*run, {3});
+    EXPECT_THAT(run->Close(), IsOk());
+  }
+  ASSERT_THAT(Saver::SetMetrics(Prefix(1), {{"accuracy", 0.9}}), IsOk());
+  auto run = MakeRun();
+
+  // A step that trains nothing.
+  EXPECT_THAT(run->Train(1, {{"x:0", 2.0f}}, "pair"), IsOk());
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Saver::Metrics(Prefix(1)),
+              ElementsAre(Pair("accuracy", 0.9), Pair("loss", 2)));
+}
+
+TEST_F(BestCheckpointHookTest, ACheckpointOfTheStepThatIsGoneIsSavedAnew) {
+  auto run = MakeRun();
+  Train(*run, {3});
+  ASSERT_THAT(RemoveFile(Prefix(1) + ".index"), IsOk());
+
+  EXPECT_THAT(run->Train(1, {{"x:0", 2.0f}}, "pair"), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(1)));
+  EXPECT_THAT(run->Close(), IsOk());
 }
 
 TEST_F(BestCheckpointHookTest, GetsAlongWithSavesInTheBackground) {
@@ -189,7 +271,7 @@ TEST_F(BestCheckpointHookTest, KeepsWhatOthersHaveMeasured) {
   auto run = MakeRun(/*save_steps=*/1);
 
   Train(*run, {0});
-  ASSERT_THAT(Saver::SetMetric(Prefix(1), "loss", 0.5), IsOk());
+  ASSERT_THAT(Saver::SetMetrics(Prefix(1), {{"loss", 0.5}}), IsOk());
   Train(*run, {0, 0, 0});
   EXPECT_THAT(run->Close(), IsOk());
 

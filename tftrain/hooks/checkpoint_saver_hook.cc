@@ -183,11 +183,12 @@ absl::Status CheckpointSaverHook::WriteGraph(const Graph& graph) {
 }
 
 bool CheckpointSaverHook::IsSaved(const Session& session, int64_t step) const {
-  const std::optional<std::string> restored = saver_->RestoredFrom(session);
+  const std::optional<std::string> restored =
+      saver_->CheckpointOf(session, save_path_, step);
+  if (!restored.has_value()) return false;
   const absl::StatusOr<std::optional<std::string>> newest =
       LatestCheckpoint(DirName(save_path_));
-  return restored.has_value() && newest.ok() && *newest == restored &&
-         IsOwnCheckpoint(*restored, step);
+  return newest.ok() && *newest == restored;
 }
 
 absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
@@ -196,7 +197,10 @@ absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
     TF_RETURN_IF_ERROR(FinishInStep(context));
   }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-  if (last_saved_step_.has_value() && step < *last_saved_step_) {
+  if (last_saved_step_.has_value() &&
+      (step < *last_saved_step_ ||
+       (step == *last_saved_step_ &&
+        !saver_->CheckpointOf(context.session(), save_path_, step)))) {
     // The session was taken back: the newest checkpoint is not of its past.
     last_saved_step_.reset();
     timer_->Reset();
@@ -283,6 +287,10 @@ absl::Status CheckpointSaverHook::StartSave(Session& session, int64_t step,
   options.write_meta_graph = options_.save_graph_def;
   options.snapshot = options_.snapshot;
   options.check_finite = options_.non_finite != NonFinite::kSave;
+  // Another hook may have saved this very step, and somebody measured it.
+  if (const auto saved = saver_->CheckpointOf(session, save_path_, step)) {
+    options.metrics = Saver::Metrics(*saved);
+  }
   const absl::StatusOr<std::string> prefix =
       async ? saver_->SaveAsync(session, save_path_, options)
             : saver_->Save(session, save_path_, options);

@@ -113,6 +113,28 @@ TEST_F(CheckpointSaverHookTest, SavesAtTheStartEverySecondStepAndTheEnd) {
                                          "model.ckpt-4", "model.ckpt-5"));
 }
 
+TEST_F(CheckpointSaverHookTest, AStepThatIsReachedAgainIsSavedAgain) {
+  AddListener("L");
+  HookDriver run({MakeHook()}, dir_.path());
+  run.options().scaffold = std::make_shared<Scaffold>();
+  ASSERT_THAT(run.Open(), IsOk());
+  Session& session = run.session().raw_session();
+  EXPECT_THAT(run.Train(2), IsOk());
+
+  // A step that trains nothing is the same model.
+  EXPECT_THAT(run.Train(1, {}, "pair"), IsOk());
+  EXPECT_THAT(calls_, Contains("L.AfterSave 2").Times(1));
+
+  // Training is taken back, and comes to the step by another way.
+  ASSERT_THAT(
+      run.options().scaffold->saver()->Restore(session, dir_ / "model.ckpt-0"),
+      IsOk());
+  EXPECT_THAT(run.Train(1, {{"increment:0", int64_t{2}}}), IsOk());
+  EXPECT_THAT(calls_, Contains("L.AfterSave 2").Times(2));
+  EXPECT_THAT(run.Close(), IsOk());
+  EXPECT_THAT(calls_, Contains("L.AfterSave 2").Times(2));
+}
+
 TEST_F(CheckpointSaverHookTest, SavesTheLastStepOnce) {
   // CSH-11; users.md row 21
   AddListener("L");

@@ -6,20 +6,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <vector>
 
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/matchers.h"
+#include "tftrain/testing/non_finite.h"
 
 namespace tftrain {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
 
 // Trains with a "loss" x:0 that takes these values, one in each step.
 class EarlyStoppingHookTest : public ::testing::Test {
@@ -100,7 +97,7 @@ TEST_F(EarlyStoppingHookTest, AValueThatIsNotFiniteIsNeverTheBest) {
   options_.smoothing = 0.5;
 
   // Nor does it spoil the smoothed value: 8, 6.
-  EXPECT_EQ(StepsOf({kNan, 8, -kInf, 4, kNan, kNan, 1}), 6);
+  EXPECT_EQ(StepsOf({kNan, 8, -kInfinity, 4, kNan, kNan, 1}), 6);
 
   EXPECT_EQ(hook_->best()->step, 4);
   EXPECT_EQ(hook_->best()->value, 6);

@@ -427,8 +427,10 @@ absl::Status EvalHook::Tell(EvalResult result) {
     if (writer_ != nullptr) {
       writer_->AddScalar(name, static_cast<float>(value), result.step);
     }
-    if (result.checkpoint.empty()) continue;
-    const absl::Status noted = Saver::SetMetric(result.checkpoint, name, value);
+  }
+  if (!result.checkpoint.empty()) {
+    const absl::Status noted =
+        Saver::SetMetrics(result.checkpoint, result.metrics);
     // It may have been deleted, as may any old one.
     if (!absl::IsNotFound(noted)) TF_RETURN_IF_ERROR(noted);
   }

@@ -62,7 +62,7 @@ struct EvalResult {
 // An evaluation runs until its input ends or `max_steps` are reached. Its
 // result goes to the log, as scalars to the event files in
 // `checkpoint_dir`/eval, to the checkpoint of this very step, if there is one
-// (Saver::SetMetric; see BestCheckpointHook), to `on_result`, and to those who
+// (Saver::SetMetrics; see BestCheckpointHook), to `on_result`, and to those who
 // ask for it (MetricOf). An error of an evaluation is one of training: Run() or
 // Close() fails with it.
 //

@@ -7,8 +7,6 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <limits>
-
 #include "tftrain/base/file.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/testing/fake_clock.h"
@@ -16,6 +14,7 @@
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
+#include "tftrain/testing/non_finite.h"
 #include "tftrain/testing/temp_dir.h"
 
 namespace tftrain {
@@ -24,9 +23,6 @@ namespace {
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 class MetricsHookTest : public ::testing::Test {
  protected:
@@ -96,7 +92,7 @@ TEST_F(MetricsHookTest, ValuesThatAreNotFiniteStayReadable) {
   options_.json_path = dir_ / "m.jsonl";
   options_.csv_path = dir_ / "m.csv";
 
-  TrainAndSave({kNan, kInf, -kInf});
+  TrainAndSave({kNan, kInfinity, -kInfinity});
 
   EXPECT_THAT(Read("m.jsonl"), HasSubstr(",\"loss\":\"NaN\"}\n"));
   EXPECT_THAT(Read("m.jsonl"), HasSubstr(",\"loss\":\"Infinity\"}\n"));

@@ -358,17 +358,14 @@ TEST(NanTensorHookTest, RestoresByTheSaverItIsGiven) {
   const GraphPtr graph = DivergingGraph();
   const auto saver = Saver::Create(*graph);
   ASSERT_THAT(saver, IsOk());
-  CheckpointSaverHook::Options saving;
-  saving.checkpoint_dir = dir.path();
-  saving.save_steps = 2;
-  saving.saver = *saver;
   NanTensorHook::Options options;
   options.loss_tensor = "loss:0";
   options.also_infinite = true;
   options.checkpoint_dir = dir.path();
   options.max_rollbacks = 1;
   options.saver = *saver;
-  HookDriver run({std::make_shared<CheckpointSaverHook>(saving),
+  // The checkpoints are by another saver.
+  HookDriver run({SaveCheckpoints(dir.path(), Every::Steps(2)),
                   std::make_shared<NanTensorHook>(options)},
                  "", graph);
   ASSERT_THAT(run.Open(), IsOk());
@@ -376,7 +373,8 @@ TEST(NanTensorHookTest, RestoresByTheSaverItIsGiven) {
 
   EXPECT_THAT(run.Train(1, {{"x:0", kInfinity}}), IsOkAndHolds(ElementsAre(2)));
 
-  EXPECT_EQ((*saver)->RestoredFrom(run.session().raw_session()),
+  EXPECT_EQ((*saver)->CheckpointOf(run.session().raw_session(),
+                                   dir / "model.ckpt", /*step=*/2),
             dir / "model.ckpt-2");
 }
 

@@ -12,6 +12,7 @@
 
 #include "tftrain/testing/fake_clock.h"
 #include "tftrain/testing/matchers.h"
+#include "tftrain/testing/non_finite.h"
 
 namespace tftrain {
 namespace {
@@ -22,8 +23,6 @@ using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::Optional;
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int64_t kMaxStep = std::numeric_limits<int64_t>::max();
 
 // One question to a timer, asked some time after the one before. The timer is

@@ -3,7 +3,6 @@
 
 #include "tftrain/setup/session_manager.h"
 
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,6 +22,7 @@
 #include "tftrain/testing/fake_clock.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
+#include "tftrain/testing/non_finite.h"
 #include "tftrain/testing/temp_dir.h"
 
 namespace tftrain {
@@ -35,9 +35,6 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Manager = std::unique_ptr<SessionManager>;
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // A model of the variables "v" (1 at first) and, local, "l" (v + 1 at first).
 GraphPtr Model() {
@@ -650,7 +647,7 @@ TEST_F(SessionManagerTest, WaitsForACheckpointAsLongAsItWasTold) {
 }
 
 TEST_F(SessionManagerTest, RefusesTimesThatAreNone) {
-  for (const double secs : {0.0, -1.0, kNan, kInfinity}) {
+  for (const double secs : {0.0f, -1.0f, kNan, kInfinity}) {
     SessionManager::Options options;
     options.recovery_wait_secs = secs;
     EXPECT_THAT(SessionManager::Create(graph_, options),

@@ -24,9 +24,11 @@
 #include "tensorflow/core/util/event.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/fork.h"
+#include "tftrain/base/utf8.h"
 #include "tftrain/summary/drawing.h"
 #include "tftrain/summary/event_file.h"
 #include "tftrain/summary/scalar_event.h"
+#include "tftrain/summary/utf8_message.h"
 
 namespace tftrain {
 namespace {
@@ -314,6 +316,7 @@ class EventFileWriter::Core {
   bool Encode(Item* item) {
     switch (item->kind) {
       case Item::Kind::kScalar:
+        MakeUtf8(&item->text);
         internal::EncodeScalarEvent(item->wall_time, item->step, item->text,
                                     item->value, &record_);
         return true;
@@ -334,6 +337,7 @@ class EventFileWriter::Core {
         break;
     }
     Event* const event = &item->large->event;
+    internal::MakeTextsUtf8(event);
     StripMetadata(event);
     event->SerializeToString(&record_);
     return true;
@@ -561,8 +565,8 @@ absl::Status EventFileWriter::AddSummary(std::string_view serialized,
       !large->event.mutable_summary()->ParseFromArray(
           serialized.data(), static_cast<int>(serialized.size()))) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "the %d bytes given as a summary are no Summary, give the value of a "
-        "summary op",
+        "the %d bytes given as a summary are no Summary, or hold a tag that is "
+        "no UTF-8; give the value of a summary op",
         serialized.size()));
   }
   core_->AddEvent(std::move(large), step);

@@ -50,6 +50,9 @@ class Drawing;
 // event. What was written by a flush stays should this process die; it is not
 // forced to the disk.
 //
+// A reader takes an event with a text that is no UTF-8 for the end of the file.
+// In tags and other texts each byte that is none becomes U+FFFD.
+//
 // Thread-safe. In a child made by `fork` every call does nothing.
 //
 //   TF_ASSIGN_OR_RETURN(std::shared_ptr<EventFileWriter> writer,
@@ -58,7 +61,8 @@ class Drawing;
 //   TF_RETURN_IF_ERROR(writer->Close());
 //
 // Python: `tf.compat.v1.summary.FileWriter`, whose `add` methods wait while
-// the queue is full and raise after a failure of the disk.
+// the queue is full and raise after a failure of the disk, and whose messages
+// cannot hold a text that is no UTF-8.
 class EventFileWriter {
  public:
   struct Options {
@@ -139,7 +143,8 @@ class EventFileWriter {
 
   // The same for the bytes that a summary op made.
   //
-  // Errors: kInvalidArgument if they are no Summary.
+  // Errors: kInvalidArgument if they are no Summary, or hold a text that is no
+  // UTF-8, as in Python.
   absl::Status AddSummary(std::string_view serialized,
                           std::optional<int64_t> step = std::nullopt);
 

@@ -94,6 +94,37 @@ TEST_F(EventFileWriterParityTest, PythonReadsWhatWeWrote) {
                           "tagged_run_metadata|r|10|1500000000.25"));
 }
 
+// WRT-05: Python refuses such a text, and would read nothing behind it.
+TEST_F(EventFileWriterParityTest, PythonReadsPastATextThatWasNoUtf8) {
+  const TempDir dir;
+  EventFileWriter::Options options;
+  options.logdir = dir.path();
+  const auto writer = EventFileWriter::Create(options);
+  ASSERT_THAT(writer, IsOk());
+  (*writer)->AddScalar("loss\xff", 1, 7);
+  (*writer)->AddHistogram("weights\xff", std::vector<float>{1, 2}, 8);
+  (*writer)->AddSessionLog(EventFileWriter::SessionStatus::kCheckpoint, 9,
+                           "run\xff/m");
+  (*writer)->AddScalar("größe", 2, 10);
+  ASSERT_THAT((*writer)->Close(), IsOk());
+
+  const auto output = RunPython(
+      "for e in tf.compat.v1.train.summary_iterator(sys.argv[1]):\n"
+      "  print(e.step, ascii(e.session_log.checkpoint_path or\n"
+      "                      [v.tag for v in e.summary.value]))\n",
+      {(*writer)->path()});
+
+  ASSERT_THAT(output, IsOk());
+  EXPECT_THAT(std::vector<std::string>(
+                  absl::StrSplit(*output, '\n', absl::SkipEmpty())),
+              ElementsAre("0 []", "7 ['loss\\ufffd']", "8 ['weights\\ufffd']",
+                          "9 'run\\ufffd/m'", "10 ['gr\\xf6\\xdfe']"));
+  EXPECT_THAT(RunPython("tf.compat.v1.Summary.FromString(\n"
+                        "    b'\\x0a\\x09\\x0a\\x02a\\xff\\x15\\0\\0\\x80?')\n",
+                        {}),
+              StatusIs(absl::StatusCode::kInternal, HasSubstr("UTF-8")));
+}
+
 // WRT-02: Python's file and ours differ in the end of the name and in what
 // the version record says about the writer, and in nothing else.
 TEST_F(EventFileWriterParityTest, SameEventsMakeTheSameRecords) {

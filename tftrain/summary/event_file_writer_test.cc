@@ -254,6 +254,34 @@ TEST_F(EventFileWriterTest, TakesTheValueOfASummaryOp) {
   EXPECT_THAT(Events(), ElementsAre("t=0@5"));
 }
 
+// A record that a reader cannot parse hides all behind it.
+TEST_F(EventFileWriterTest, TextThatIsNoUtf8IsWrittenSoThatReadersGoOn) {
+  const auto writer = Open();
+  tensorflow::Summary summary;
+  summary.add_value()->set_tag("summary\xff");
+  tensorflow::Event event;
+  event.set_file_version("version\xff");
+
+  writer->AddScalar("scalar\xff", 1);
+  writer->AddSummary(summary);
+  writer->AddHistogram("histogram\xff", std::vector<float>{1});
+  writer->AddText("text\xff", "bytes\xff");
+  writer->AddSessionLog(EventFileWriter::SessionStatus::kStart, std::nullopt,
+                        "run\xff", "\xC3");
+  EXPECT_THAT(writer->AddRunMetadata(tensorflow::RunMetadata(), "step\xff", 1),
+              IsOk());
+  EXPECT_THAT(
+      writer->AddSummary(summary.SerializeAsString()),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no UTF-8")));
+  writer->AddEvent(event);
+  ASSERT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(Events(), ElementsAre("scalar\uFFFD=1", "summary\uFFFD=0",
+                                    "histogram\uFFFD=0", "text\uFFFD=0+m",
+                                    "START(run\uFFFD)\uFFFD",
+                                    "run:step\uFFFD@1", "version\uFFFD"));
+}
+
 TEST_F(EventFileWriterTest, HistogramCountsValuesInTensorFlowsBuckets) {
   const auto writer = Open();
   writer->AddHistogram("w", std::vector<double>{-1, 0, 0.5, 0.5, 3}, 7);

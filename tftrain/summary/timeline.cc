@@ -19,6 +19,7 @@
 #include "tensorflow/core/framework/allocation_description.pb.h"
 #include "tensorflow/core/framework/step_stats.pb.h"
 #include "tensorflow/core/framework/tensor_description.pb.h"
+#include "tftrain/base/utf8.h"
 
 namespace tftrain {
 namespace {
@@ -47,37 +48,6 @@ int64_t Difference(int64_t a, int64_t b) {
 int64_t StartOf(const NodeExecStats& node) { return node.all_start_micros(); }
 int64_t EndOf(const NodeExecStats& node) {
   return Sum(node.all_start_micros(), node.all_end_rel_micros());
-}
-
-// Takes the first character off `text`, which is UTF-8; U+FFFD and one byte if
-// it is not.
-char32_t TakeCharacter(std::string_view& text) {
-  const auto byte = [&](size_t i) {
-    return static_cast<unsigned char>(text[i]);
-  };
-  const unsigned char first = byte(0);
-  const size_t size = first < 0x80    ? 1
-                      : first < 0xC2  ? 0
-                      : first < 0xE0  ? 2
-                      : first < 0xF0  ? 3
-                      : first <= 0xF4 ? 4
-                                      : 0;
-  constexpr unsigned char kFirstBits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
-  constexpr char32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  char32_t character = first & kFirstBits[size];
-  bool is_valid = size > 0 && size <= text.size();
-  for (size_t i = 1; is_valid && i < size; ++i) {
-    is_valid = (byte(i) & 0xC0) == 0x80;
-    character = (character << 6) | (byte(i) & 0x3F);
-  }
-  const bool is_surrogate = character >= 0xD800 && character < 0xE000;
-  if (!is_valid || character < kSmallest[size] || character > 0x10FFFF ||
-      is_surrogate) {
-    text.remove_prefix(1);
-    return 0xFFFD;
-  }
-  text.remove_prefix(size);
-  return character;
 }
 
 std::string Quoted(std::string_view text) {

@@ -6,19 +6,15 @@
 #ifndef TFTRAIN_TESTING_DIVERGING_GRAPH_H_
 #define TFTRAIN_TESTING_DIVERGING_GRAPH_H_
 
-#include <limits>
-
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/graph/variable.h"
+#include "tftrain/testing/non_finite.h"  // IWYU pragma: export
 
 namespace tftrain {
-
-inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // A model that a feed can spoil, with these operations and tensors:
 //

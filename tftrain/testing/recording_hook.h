@@ -46,6 +46,9 @@ class RecordingHook : public SessionRunHook {
     failing_run_ = at_run;
   }
 
+  // Judges each step from now on, and finds all of them good.
+  void JudgeSteps() { judges_ = true; }
+
   // Requests a stop in AfterRun() of the run number `run`, counted from 1.
   void StopAtRun(int run) { stop_at_run_ = run; }
 
@@ -53,6 +56,7 @@ class RecordingHook : public SessionRunHook {
   const std::vector<int64_t>& steps() const { return steps_; }
 
   std::string name() const override { return name_; }
+  bool judges() const override { return judges_; }
 
   absl::Status Begin(BeginContext& context) override {
     if (!args_.empty()) context.Declare(args_);
@@ -66,6 +70,12 @@ class RecordingHook : public SessionRunHook {
     absl::Status status = Note("BeforeRun");
     if (!status.ok()) return status;
     return args_;
+  }
+  absl::StatusOr<StepVerdict> Judge(SessionRunContext&,
+                                    const SessionRunValues&) override {
+    absl::Status status = Note("Judge");
+    if (!status.ok()) return status;
+    return StepVerdict::kGood;
   }
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues&) override {
@@ -83,7 +93,8 @@ class RecordingHook : public SessionRunHook {
  private:
   absl::Status Note(const std::string& callback) {
     calls_->push_back(absl::StrCat(name_, ".", callback));
-    const bool in_run = callback == "BeforeRun" || callback == "AfterRun";
+    const bool in_run = callback == "BeforeRun" || callback == "Judge" ||
+                        callback == "AfterRun";
     if (callback != failing_ || (in_run && runs_ != failing_run_)) {
       return absl::OkStatus();
     }
@@ -96,6 +107,7 @@ class RecordingHook : public SessionRunHook {
   std::string failing_;
   absl::Status failure_;
   int failing_run_ = 0;
+  bool judges_ = false;
   int stop_at_run_ = 0;
   int runs_ = 0;
   std::vector<int64_t> steps_;

@@ -13,6 +13,7 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/file_ops.h"
+#include "tftrain/base/utf8.h"
 #include "tftrain/checkpoint/checkpoint_pin.h"
 #include "tftrain/checkpoint/filename.h"
 
@@ -86,9 +87,13 @@ absl::Status WriteNotes(const CheckpointNotes& notes, const std::string& path,
   Struct* const metrics =
       (*json.mutable_fields())[kMetrics].mutable_struct_value();
   for (const auto& [name, value] : notes.metrics) {
-    if (name.empty()) {
+    std::string valid = name;
+    MakeUtf8(&valid);
+    if (name.empty() || name != valid) {
       return absl::InvalidArgumentError(
-          "a metric of a checkpoint has no name, give it one");
+          absl::StrCat("the name \"", valid,
+                       "\" of a metric of a checkpoint is empty or no UTF-8, "
+                       "give it another"));
     }
     if (std::isfinite(value)) {
       (*metrics->mutable_fields())[name].set_number_value(value);
@@ -98,18 +103,18 @@ absl::Status WriteNotes(const CheckpointNotes& notes, const std::string& path,
   std::string text;
   const auto status = google::protobuf::util::MessageToJsonString(json, &text);
   if (!status.ok() || text.size() >= kNotesLimit) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the metrics cannot be written to \"", path,
-                     "\": their names are no UTF-8, or take more than ",
-                     kNotesLimit, " bytes; give fewer or other names"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the metrics cannot be written to \"", path, "\": they take more than ",
+        kNotesLimit, " bytes; give fewer, or shorter names"));
   }
   return WriteFileAtomically(path, text + "\n", options);
 }
 
-absl::Status SetMetric(const std::string& prefix, const std::string& name,
-                       double value) {
-  return Change(prefix,
-                [&](CheckpointNotes* notes) { notes->metrics[name] = value; });
+absl::Status SetMetrics(const std::string& prefix,
+                        const std::map<std::string, double>& metrics) {
+  return Change(prefix, [&](CheckpointNotes* notes) {
+    for (const auto& [name, value] : metrics) notes->metrics[name] = value;
+  });
 }
 
 absl::Status MarkKept(const std::string& prefix) {

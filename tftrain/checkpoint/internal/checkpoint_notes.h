@@ -40,17 +40,18 @@ struct CheckpointNotes {
 CheckpointNotes ReadNotes(const std::string& prefix);
 
 // Writes `notes` as the file `path`. Metrics that are not finite are left out.
-// Errors: kInvalidArgument for an empty name, and when the file would be
-// longer than kNotesLimit; those of WriteFileAtomically.
+// Errors: kInvalidArgument for a name that is empty or no UTF-8, and when the
+// file would be longer than kNotesLimit; those of WriteFileAtomically.
 absl::Status WriteNotes(const CheckpointNotes& notes, const std::string& path,
                         const WriteOptions& options);
 
-// Changes the notes on the checkpoint `prefix`, durably. The file keeps its
-// permissions; a new one gets those of the index.
+// Changes the notes on the checkpoint `prefix`, durably, in one write. The file
+// keeps its permissions; a new one gets those of the index. Metrics that are
+// not among `metrics` stay.
 // Errors: kNotFound when there is no such checkpoint (any more); those of
 // WriteNotes().
-absl::Status SetMetric(const std::string& prefix, const std::string& name,
-                       double value);
+absl::Status SetMetrics(const std::string& prefix,
+                        const std::map<std::string, double>& metrics);
 absl::Status MarkKept(const std::string& prefix);
 
 }  // namespace tftrain::internal

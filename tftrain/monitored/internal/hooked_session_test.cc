@@ -321,19 +321,17 @@ class JudgingHook : public RecordingHook {
   JudgingHook(
       std::string name, std::vector<std::string>* calls,
       Verdict verdict = [] { return StepVerdict::kGood; })
-      : RecordingHook(std::move(name), calls),
-        calls_(calls),
-        verdict_(std::move(verdict)) {}
+      : RecordingHook(std::move(name), calls), verdict_(std::move(verdict)) {
+    JudgeSteps();
+  }
 
-  bool judges() const override { return true; }
-  absl::StatusOr<StepVerdict> Judge(SessionRunContext&,
-                                    const SessionRunValues&) override {
-    calls_->push_back(name() + ".Judge");
+  absl::StatusOr<StepVerdict> Judge(SessionRunContext& context,
+                                    const SessionRunValues& values) override {
+    TF_RETURN_IF_ERROR(RecordingHook::Judge(context, values).status());
     return verdict_();
   }
 
  private:
-  std::vector<std::string>* const calls_;
   const Verdict verdict_;
 };
 
