@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/logging.h"
@@ -27,6 +28,16 @@ namespace {
 
 using Names = SaveHabits::Names;
 
+std::optional<int64_t> ToNumber(float value) {
+  return static_cast<int64_t>(value);
+}
+std::optional<int64_t> ToNumber(int64_t value) { return value; }
+std::optional<int64_t> ToNumber(const tensorflow::tstring& value) {
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(std::string_view(value), &number)) return std::nullopt;
+  return number;
+}
+
 // The number in the only element, or in all of them.
 template <typename T>
 std::optional<int64_t> NumberIn(const tensorflow::Tensor& tensor) {
@@ -34,12 +45,18 @@ std::optional<int64_t> NumberIn(const tensorflow::Tensor& tensor) {
   for (int64_t i = 0; i < values.size(); ++i) {
     if (values(i) != values(0)) return std::nullopt;
   }
-  return static_cast<int64_t>(values(0));
+  return ToNumber(values(0));
 }
 
 std::optional<int64_t> NumberIn(const tensorflow::Tensor& tensor) {
-  return tensor.dtype() == tensorflow::DT_INT64 ? NumberIn<int64_t>(tensor)
-                                                : NumberIn<float>(tensor);
+  switch (tensor.dtype()) {
+    case tensorflow::DT_INT64:
+      return NumberIn<int64_t>(tensor);
+    case tensorflow::DT_STRING:
+      return NumberIn<tensorflow::tstring>(tensor);
+    default:
+      return NumberIn<float>(tensor);
+  }
 }
 
 size_t HashOf(const FolderContent& content) {
@@ -116,6 +133,13 @@ std::vector<SaveHabits> AllSaveHabits() {
       habits.variables.push_back(absl::StrCat("layer_", i, "/weights"));
     }
   }
+  {
+    SaveHabits& habits = add("Parts", "ssas");
+    habits.variables = {"w/part_0", "w/part_1", "w/part_2"};
+    habits.model.whole = "w";
+    habits.max_to_keep = 2;
+  }
+  add("Text", "sas").model.has_text = true;
   add("DeepFolder", "ss").basename = "runs/today/run/model";
   return all;
 }
@@ -130,7 +154,7 @@ SaveHabits HabitsNamed(const std::string& name) {
 SavingProgram::SavingProgram(const SaveHabits& habits)
     : habits_(habits),
       clock_(absl::Now() + absl::Hours(1)),
-      model_(Saver::Options(), habits.variables) {}
+      model_(Saver::Options(), habits.variables, habits.model) {}
 
 std::string SavingProgram::FolderBelow(const std::string& root) const {
   return JoinPath(root, DirName(habits_.basename));
@@ -178,6 +202,7 @@ std::optional<int64_t> SavingProgram::Number() {
   std::optional<int64_t> number;
   std::vector<std::string> names = habits_.variables;
   names.push_back("global_step");
+  if (habits_.model.has_text) names.push_back("text");
   for (const std::string& name : names) {
     const auto variable = store->Find({"", name});
     if (variable == nullptr) return std::nullopt;

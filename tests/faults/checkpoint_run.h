@@ -43,6 +43,7 @@ struct SaveHabits {
   SnapshotMode snapshot = SnapshotMode::kShare;
   bool write_meta_graph = true;
   std::vector<std::string> variables = {"w", "b"};
+  ModelOptions model = {};
 };
 
 // The habits of all tests.

@@ -6,6 +6,7 @@
 #ifndef TFTRAIN_CHECKPOINT_CHECKPOINT_PIN_H_
 #define TFTRAIN_CHECKPOINT_CHECKPOINT_PIN_H_
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -47,6 +48,20 @@ class CheckpointPin {
 
   int fd_;
 };
+
+// A checkpoint that was found, and the pin on it; TensorFlow's first format
+// has none.
+struct PinnedCheckpoint {
+  std::string prefix;
+  std::optional<CheckpointPin> pin;
+};
+
+// Finds the checkpoint that is meant by `path` (see ResolveCheckpoint()) and
+// pins it. Where that is a folder whose newest one is deleted at this moment,
+// the next one is found.
+// Errors: kInvalidArgument when there is no checkpoint; kNotFound when it is
+// deleted at this moment; others of ResolveCheckpoint() and of base/file.h.
+absl::StatusOr<PinnedCheckpoint> FindAndPin(const std::string& path);
 
 }  // namespace tftrain
 

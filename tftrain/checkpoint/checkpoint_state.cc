@@ -179,6 +179,17 @@ std::string FormatWithin(const CheckpointStateLimits& limits,
   return text;
 }
 
+// What is at `path`; nothing if there is nothing.
+absl::StatusOr<std::optional<FileInfo>> LookAt(std::string_view path) {
+  TF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
+  if (!exists) return std::nullopt;
+  const absl::StatusOr<FileInfo> info = GetFileInfo(path);
+  // Deleted meanwhile.
+  if (absl::IsNotFound(info.status())) return std::nullopt;
+  TF_RETURN_IF_ERROR(info.status());
+  return *info;
+}
+
 // The first complete checkpoint of `list` with the base name of `wanted`, or
 // else the first complete one.
 const ListedCheckpoint* ChooseComplete(
@@ -310,9 +321,9 @@ absl::StatusOr<std::optional<std::string>> LatestCheckpoint(
 
 absl::StatusOr<std::string> ResolveCheckpoint(
     std::string_view path, const CheckpointStateOptions& options) {
-  const absl::StatusOr<FileInfo> info = GetFileInfo(path);
-  const bool is_folder = info.ok() && info->is_folder;
-  const bool is_state = info.ok() && BaseName(path) == options.latest_filename;
+  TF_ASSIGN_OR_RETURN(const std::optional<FileInfo> info, LookAt(path));
+  const bool is_folder = info && info->is_folder;
+  const bool is_state = info && BaseName(path) == options.latest_filename;
   if (is_folder || is_state) {
     const std::string folder = is_folder ? std::string(path) : DirName(path);
     TF_ASSIGN_OR_RETURN(std::optional<std::string> latest,
@@ -324,8 +335,10 @@ absl::StatusOr<std::string> ResolveCheckpoint(
                         folder));
   }
   std::string prefix = PrefixOfPath(path);
-  if (CheckpointExists(prefix)) return prefix;
-  if (prefix == path || !info.ok()) {
+  TF_ASSIGN_OR_RETURN(const std::optional<FileInfo> index,
+                      LookAt(IndexFileName(prefix)));
+  if ((index && index->is_regular) || CheckpointExists(prefix)) return prefix;
+  if (prefix == path || !info) {
     const auto list = ListCheckpoints(DirName(path));
     const ListedCheckpoint* choice =
         list.ok() ? ChooseComplete(*list, prefix) : nullptr;

@@ -112,7 +112,7 @@ absl::StatusOr<std::optional<std::string>> LatestCheckpoint(
 //
 // Errors: kNotFound for a folder without a checkpoint; kInvalidArgument for
 // any other path that leads to none, naming one that exists there; those of
-// `LatestCheckpoint`.
+// `LatestCheckpoint`; those of base/file.h for what cannot be looked at.
 absl::StatusOr<std::string> ResolveCheckpoint(
     std::string_view path, const CheckpointStateOptions& options = {});
 

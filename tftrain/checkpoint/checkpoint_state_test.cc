@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -20,6 +21,7 @@
 namespace tftrain {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Optional;
@@ -463,6 +465,39 @@ TEST_F(CheckpointStateTest, WhatResolvesToNothingIsExplained) {
   EXPECT_THAT(ResolveCheckpoint(run_ + "/m-3.meta"),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("there is no \"" + run_ + "/m-3.index\"")));
+  EXPECT_THAT(ResolveCheckpoint(run_ + "/m-2.index/x"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("is no checkpoint")));
+}
+
+// Reliability row 12
+TEST_F(CheckpointStateTest, WhatCannotBeLookedAtIsNoWrongPath) {
+  Save(run_ + "/m-1");
+  for (const std::string& path : {run_, run_ + "/m-1", run_ + "/m-1.index"}) {
+    FaultyFileOps files;
+    for (const int call : {0, 1}) {  // at the path, then at the index
+      files.FailCall(call, EIO);
+      EXPECT_THAT(ResolveCheckpoint(path),
+                  StatusIs(absl::StatusCode::kDataLoss,
+                           AllOf(HasSubstr(path), HasSubstr("Input/output"))))
+          << call;
+    }
+    files.FailCall(0, EACCES, FaultyFileOps::Fault::kSticky);
+    EXPECT_THAT(ResolveCheckpoint(path),
+                StatusIs(absl::StatusCode::kPermissionDenied,
+                         HasSubstr("Permission denied")));
+  }
+}
+
+TEST_F(CheckpointStateTest, WhatTheSystemRefusesIsToldInItsWords) {
+  // Its index has a name that is too long, though it has none itself.
+  EXPECT_THAT(ResolveCheckpoint(run_ + "/" + std::string(250, 'm')),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("File name too long")));
+  ASSERT_EQ(::symlink("loop", (run_ + "/loop").c_str()), 0);
+  EXPECT_THAT(ResolveCheckpoint(run_ + "/loop/m-1"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("Too many levels of symbolic links")));
 }
 
 }  // namespace

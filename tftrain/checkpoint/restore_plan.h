@@ -14,6 +14,10 @@
 
 namespace tftrain {
 
+// What of a checkpoint is restored. Iterators can be set only once they are
+// initialised, which happens after the variables have their values.
+enum class RestorePart { kAll, kAllButIterators, kIterators };
+
 // Which tensors are restored, under which names, and what is no error. By
 // default everything must be there and fit.
 //

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tftrain/checkpoint/saver_test_model.h"
+#include "tftrain/testing/local_server.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
 
@@ -22,8 +23,17 @@ using testing::IsEmpty;
 
 using Action = RestorePlan::Action;
 
-// A model whose body was trained under another name, with another head.
-class RestorePlanTest : public testing::Test {
+// In this process, or on a server, whose other sessions are no concern of it.
+Session::Options OnServer(bool on_server) {
+  Session::Options options;
+  if (on_server) options.target = LocalServerAddress();
+  options.config.set_isolate_session_state(on_server);
+  return options;
+}
+
+// A model whose body was trained under another name, with another head; on a
+// server or not.
+class RestorePlanTest : public testing::TestWithParam<bool> {
  protected:
   RestorePlanTest() {
     trained_.Set(7);
@@ -49,11 +59,17 @@ class RestorePlanTest : public testing::Test {
   const TempDir dir_;
   UnsyncedFileOps unsynced_;
   Program trained_{Saver::Options(), {"encoder/w", "encoder/b", "old_head"}};
-  Program model_{Saver::Options(), {"body/w", "body/b", "head"}};
+  Program model_{
+      Saver::Options(), {"body/w", "body/b", "head"}, {}, OnServer(GetParam())};
   std::string prefix_;
 };
 
-TEST_F(RestorePlanTest, TellsAllThatDiffers) {
+INSTANTIATE_TEST_SUITE_P(Sessions, RestorePlanTest, testing::Bool(),
+                         [](const auto& on_server) {
+                           return on_server.param ? "OnAServer" : "Local";
+                         });
+
+TEST_P(RestorePlanTest, TellsAllThatDiffers) {
   const auto plan = model_.saver().PlanRestore(prefix_);
 
   ASSERT_THAT(plan, IsOk());
@@ -70,7 +86,7 @@ TEST_F(RestorePlanTest, TellsAllThatDiffers) {
                     HasSubstr("old_head: only in the checkpoint")));
 }
 
-TEST_F(RestorePlanTest, AWarmStartTakesTheBodyAndLeavesTheRest) {
+TEST_P(RestorePlanTest, AWarmStartTakesTheBodyAndLeavesTheRest) {
   RestoreSpec spec;
   spec.include = {"body/.*", "head"};
   spec.exclude = {"head"};
@@ -89,7 +105,7 @@ TEST_F(RestorePlanTest, AWarmStartTakesTheBodyAndLeavesTheRest) {
       std::nullopt);
 }
 
-TEST_F(RestorePlanTest, NothingIsSetWhenSomethingDiffers) {
+TEST_P(RestorePlanTest, NothingIsSetWhenSomethingDiffers) {
   RestoreSpec spec;
   spec.rename = {{"body/w", "encoder/w"}};
   EXPECT_THAT(model_.saver().Restore(model_.session(), prefix_, spec),
@@ -108,7 +124,7 @@ TEST_F(RestorePlanTest, NothingIsSetWhenSomethingDiffers) {
                        HasSubstr("only the checkpoint has 2")));
 }
 
-TEST_F(RestorePlanTest, WhatDoesNotFitMayBeLeft) {
+TEST_P(RestorePlanTest, WhatDoesNotFitMayBeLeft) {
   RestoreSpec spec;
   spec.include = {"body/w", "head"};
   spec.rename = {{"body/w", "global_step"}, {"head", "old_head"}};
@@ -123,7 +139,7 @@ TEST_F(RestorePlanTest, WhatDoesNotFitMayBeLeft) {
   EXPECT_THAT(ValueOf("head"), ElementsAre(7, 7));
 }
 
-TEST_F(RestorePlanTest, APatternThatIsNoneIsRefused) {
+TEST_P(RestorePlanTest, APatternThatIsNoneIsRefused) {
   RestoreSpec spec;
   spec.exclude = {"head("};
   EXPECT_THAT(
@@ -131,7 +147,7 @@ TEST_F(RestorePlanTest, APatternThatIsNoneIsRefused) {
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"head(\"")));
 }
 
-TEST_F(RestorePlanTest, ThePlanOfAFullRestoreIsClean) {
+TEST_P(RestorePlanTest, ThePlanOfAFullRestoreIsClean) {
   const auto plan = trained_.saver().PlanRestore(prefix_);
   ASSERT_THAT(plan, IsOk());
   EXPECT_THAT(plan->status, IsOk());

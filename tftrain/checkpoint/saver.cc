@@ -27,26 +27,19 @@
 #include "tftrain/checkpoint/internal/bundle_writer.h"
 #include "tftrain/checkpoint/internal/checkpoint_notes.h"
 #include "tftrain/checkpoint/internal/checkpoint_writer.h"
+#include "tftrain/checkpoint/internal/restore.h"
 #include "tftrain/checkpoint/internal/restore_match.h"
 #include "tftrain/checkpoint/internal/retention.h"
 #include "tftrain/checkpoint/internal/save_graph.h"
 #include "tftrain/checkpoint/internal/snapshot.h"
-#include "tftrain/checkpoint/internal/variable_store.h"
+#include "tftrain/checkpoint/internal/state_hold.h"
 
 namespace tftrain {
 namespace {
 
 using internal::KeptCheckpoint;
-using internal::RestoredTensor;
 using tensorflow::SaverDef;
 using tensorflow::Tensor;
-
-// `status` of the graph's own operations: their files, too, end early.
-absl::Status WithoutEndOfInput(const absl::Status& status,
-                               absl::StatusCode code) {
-  return absl::IsOutOfRange(status) ? absl::Status(code, status.message())
-                                    : status;
-}
 
 absl::Status CheckClassic(int max_to_keep, double keep_hours) {
   if (max_to_keep < 0) {
@@ -59,14 +52,6 @@ absl::Status CheckClassic(int max_to_keep, double keep_hours) {
                      "\", give 0 or more"));
   }
   return absl::OkStatus();
-}
-
-absl::Status RunOps(Session& session, const std::vector<std::string>& ops,
-                    const Feeds& feeds) {
-  if (ops.empty()) return absl::OkStatus();
-  std::vector<FetchTree> targets;
-  for (const std::string& op : ops) targets.push_back(Target(op));
-  return session.Run(List(std::move(targets)), feeds).status();
 }
 
 absl::Status CheckOptions(const Saver::Options& options) {
@@ -88,43 +73,6 @@ std::vector<RetentionPolicy> PoliciesOf(const Saver::Options& options) {
   if (!options.retention.empty()) return options.retention;
   return ClassicRetention(options.max_to_keep,
                           options.keep_checkpoint_every_n_hours);
-}
-
-// A checkpoint, and the pin on it; there is none on TensorFlow's first format.
-struct PinnedCheckpoint {
-  std::string prefix;
-  std::optional<CheckpointPin> pin;
-};
-
-// The checkpoint that is meant by `path`. Where that is a folder whose newest
-// one is deleted just now, there is a newer one.
-absl::StatusOr<PinnedCheckpoint> FindAndPin(const std::string& path) {
-  constexpr int kMaxAttempts = 10;
-  absl::Status gone;
-  for (int i = 0; i < kMaxAttempts; ++i) {
-    const absl::StatusOr<std::string> prefix = ResolveCheckpoint(path);
-    if (absl::IsNotFound(prefix.status())) {
-      return absl::InvalidArgumentError(prefix.status().message());
-    }
-    TF_RETURN_IF_ERROR(prefix.status());
-    absl::StatusOr<CheckpointPin> pin = CheckpointPin::Take(*prefix);
-    if (pin.ok()) return PinnedCheckpoint{*prefix, *std::move(pin)};
-    TF_ASSIGN_OR_RETURN(const bool has_index,
-                        FileExists(IndexFileName(*prefix)));
-    if (!has_index && CheckpointExists(*prefix)) {
-      return PinnedCheckpoint{*prefix, std::nullopt};
-    }
-    if (!absl::IsNotFound(pin.status())) return pin.status();
-    gone = pin.status();
-    if (*prefix == PrefixOfPath(path)) break;
-  }
-  return gone;
-}
-
-void WarnOfRunningSteps(const StepHold& hold) {
-  if (hold.complete()) return;
-  LOG(WARNING) << "A checkpoint is saved or restored while another thread's "
-                  "step runs on; it may hold half of that step";
 }
 
 }  // namespace
@@ -149,6 +97,7 @@ class Saver::Impl {
   const SaverDef& saver_def() const { return def_; }
   internal::Retention& retention() { return retention_; }
   absl::Time Now() const { return options_.clock->Now(); }
+  mode_t file_mode() const { return options_.file_mode; }
 
   absl::Status Build(Graph& graph) {
     if (built_) return absl::OkStatus();
@@ -255,13 +204,6 @@ class Saver::Impl {
   void NoteSaved(const internal::CheckpointJob& job,
                  const std::weak_ptr<const void>& session,
                  std::vector<KeptCheckpoint> undeleted);
-  absl::Status RunRestore(Session& session, const std::string& prefix,
-                          RestorePart part);
-  absl::Status RestorePrefix(Session& session, const std::string& prefix,
-                             RestorePart part, const RestoreSpec* spec);
-  absl::Status SetValues(Session& session,
-                         const std::vector<RestoredTensor>& wanted,
-                         std::vector<Tensor> values);
 
   const Options options_;
 
@@ -322,22 +264,22 @@ absl::Status Saver::Impl::RunSave(Session& session, const std::string& prefix) {
   const absl::Status status =
       session.Run(Target(tensor.substr(0, tensor.find(':'))),
                   {{def_.filename_tensor_name(), prefix}});
-  return WithoutEndOfInput(internal::ExplainFailedRead(status),
-                           absl::StatusCode::kResourceExhausted);
+  return internal::WithoutEndOfInput(internal::ExplainFailedRead(status),
+                                     absl::StatusCode::kResourceExhausted);
 }
 
 // The values, as they are now, to be written by a job.
 absl::StatusOr<Saver::Impl::WriteValues> Saver::Impl::Snapshot(
     Session& session, const SaveOptions& options,
     const internal::BundleOptions& bundle) {
-  const StepHold hold(session);
-  WarnOfRunningSteps(hold);
+  const internal::StateHold hold(session);
   absl::StatusOr<std::vector<Tensor>> taken =
       snapshotter_->Take(session, options.snapshot == SnapshotMode::kCopy
                                       ? internal::Snapshotter::Values::kCopied
                                       : internal::Snapshotter::Values::kShared);
   if (!taken.ok()) {
-    return WithoutEndOfInput(taken.status(), absl::StatusCode::kInternal);
+    return internal::WithoutEndOfInput(taken.status(),
+                                       absl::StatusCode::kInternal);
   }
   // Shared, as a function must be copyable; in the order in which they are
   // written, each is let go as soon as it is.
@@ -391,14 +333,12 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
           "save operations are those that TensorFlow makes; save without it");
     }
     job.write_values = [&](const std::string& prefix) {
-      const StepHold hold(session);
-      WarnOfRunningSteps(hold);
+      const internal::StateHold hold(session);
       return RunSave(session, prefix);
     };
   } else if (options.snapshot == SnapshotMode::kStream) {
     job.write_values = [&](const std::string& prefix) {
-      const StepHold hold(session);
-      WarnOfRunningSteps(hold);
+      const internal::StateHold hold(session);
       return internal::WriteBundle(
           prefix, BundleOptionsOf(options),
           [&](auto receive) { return snapshotter_->Stream(session, receive); });
@@ -491,66 +431,13 @@ absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
   const std::string& prefix = pinned.prefix;
   LOG(INFO) << "Restoring from \"" << prefix << "\"";
   holder_.reset();
-  TF_RETURN_IF_ERROR(RestorePrefix(session, prefix, part, spec));
+  TF_RETURN_IF_ERROR(internal::RestoreCheckpoint(session, *save_graph_, def_,
+                                                 prefix, part, spec));
   // With a spec, something else may have come of it than the checkpoint.
   if (spec != nullptr) return absl::OkStatus();
   held_ = prefix;
   holder_ = session.identity();
   return absl::OkStatus();
-}
-
-absl::Status Saver::Impl::RestorePrefix(Session& session,
-                                        const std::string& prefix,
-                                        RestorePart part,
-                                        const RestoreSpec* spec) {
-  TF_ASSIGN_OR_RETURN(const bool has_index, FileExists(IndexFileName(prefix)));
-  const bool readable = has_index && save_graph_->restored.has_value();
-  if (spec != nullptr && !(readable && session.is_local())) {
-    return absl::UnimplementedError(
-        "a RestoreSpec needs a session in this process, a checkpoint of "
-        "TensorFlow's second format, and a graph whose restore operations are "
-        "those that TensorFlow makes");
-  }
-  if (!has_index) return RunRestore(session, prefix, part);
-  TF_ASSIGN_OR_RETURN(const std::unique_ptr<internal::Bundle> bundle,
-                      internal::Bundle::Open(prefix));
-  if (!readable) {
-    for (const auto& [name, entry] : bundle->entries()) {
-      TF_RETURN_IF_ERROR(bundle->CheckValues(name));
-    }
-    return RunRestore(session, prefix, part);
-  }
-  std::vector<RestoredTensor> wanted;
-  for (const RestoredTensor& tensor : *save_graph_->restored) {
-    if (part == RestorePart::kAll ||
-        tensor.is_iterator == (part == RestorePart::kIterators)) {
-      wanted.push_back(tensor);
-    }
-  }
-  TF_ASSIGN_OR_RETURN(
-      const RestorePlan plan,
-      internal::PlanRestore(*bundle, wanted,
-                            spec != nullptr ? *spec : RestoreSpec()));
-  TF_RETURN_IF_ERROR(plan.status);
-  if (!session.is_local()) {
-    for (const RestorePlan::Item& item : plan.items) {
-      TF_RETURN_IF_ERROR(bundle->CheckValues(item.stored_name));
-    }
-    return RunRestore(session, prefix, part);
-  }
-  std::vector<RestoredTensor> found;
-  std::vector<std::string> names;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    if (plan.items[i].action != RestorePlan::Action::kRestore) continue;
-    found.push_back(std::move(wanted[i]));
-    names.push_back(plan.items[i].stored_name);
-  }
-  TF_ASSIGN_OR_RETURN(std::vector<Tensor> values,
-                      internal::ReadTensors(*bundle, found, names));
-  return AnnotateBefore(
-      WithoutEndOfInput(SetValues(session, found, std::move(values)),
-                        absl::StatusCode::kInternal),
-      absl::StrCat("cannot restore the checkpoint \"", prefix, "\""));
 }
 
 absl::StatusOr<RestorePlan> Saver::Impl::PlanRestore(
@@ -565,55 +452,6 @@ absl::StatusOr<RestorePlan> Saver::Impl::PlanRestore(
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<internal::Bundle> bundle,
                       internal::Bundle::Open(pinned.prefix));
   return internal::PlanRestore(*bundle, *save_graph_->restored, spec);
-}
-
-// Makes `values` those of `wanted`. What can fail comes first.
-absl::Status Saver::Impl::SetValues(Session& session,
-                                    const std::vector<RestoredTensor>& wanted,
-                                    std::vector<Tensor> values) {
-  const StepHold hold(session);
-  WarnOfRunningSteps(hold);
-  std::optional<internal::VariableStore> store =
-      internal::VariableStore::Of(session);
-  std::vector<tensorflow::core::RefCountPtr<tensorflow::Var>> variables(
-      wanted.size());
-  Feeds feeds;
-  std::set<std::string> ops;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    const std::optional<internal::VariableName>& name = wanted[i].variable;
-    if (store.has_value() && name.has_value() &&
-        (store->can_make() || store->Find(*name) != nullptr)) {
-      TF_ASSIGN_OR_RETURN(variables[i],
-                          store->FindOrMake(*name, wanted[i].dtype));
-    } else {
-      ops.insert(wanted[i].setters.begin(), wanted[i].setters.end());
-      feeds.Add(wanted[i].tensor, std::exchange(values[i], Tensor()));
-    }
-  }
-  TF_RETURN_IF_ERROR(RunOps(session, {ops.begin(), ops.end()}, feeds));
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    if (variables[i] == nullptr) continue;
-    internal::Assign(std::move(values[i]), variables[i].get());
-  }
-  return absl::OkStatus();
-}
-
-// Lets the graph's own operations read the checkpoint.
-absl::Status Saver::Impl::RunRestore(Session& session,
-                                     const std::string& prefix,
-                                     RestorePart part) {
-  const StepHold hold(session);
-  WarnOfRunningSteps(hold);
-  std::vector<std::string> ops = {def_.restore_op_name()};
-  if (restores_iterators() && part != RestorePart::kAll) {
-    ops = part == RestorePart::kIterators ? save_graph_->restore_iterators
-                                          : save_graph_->restore_others;
-  }
-  const absl::Status status =
-      RunOps(session, ops, {{def_.filename_tensor_name(), prefix}});
-  return AnnotateBefore(
-      WithoutEndOfInput(status, absl::StatusCode::kDataLoss),
-      absl::StrCat("cannot restore the checkpoint \"", prefix, "\""));
 }
 
 std::map<std::string, ValueAccess> Saver::Impl::HowSaved(
@@ -732,6 +570,8 @@ std::optional<std::string> Saver::CheckpointOf(const Session& session,
                                                int64_t step) const {
   return impl_->CheckpointOf(session, path, step);
 }
+
+mode_t Saver::file_mode() const { return impl_->file_mode(); }
 
 bool Saver::restores_iterators() const { return impl_->restores_iterators(); }
 

@@ -27,10 +27,6 @@
 
 namespace tftrain {
 
-// What of a checkpoint is restored. Iterators can be set only once they are
-// initialised, which happens after the variables have their values.
-enum class RestorePart { kAll, kAllButIterators, kIterators };
-
 // What becomes of the values while they are written.
 enum class SnapshotMode {
   // They are shared with the variables: taking them costs microseconds, and no
@@ -262,16 +258,19 @@ class Saver {
   // belongs to another model (every missing name and every other dtype or shape
   // is listed), or lacks a part of a variable; kDataLoss when it is damaged or
   // lacks a file; kNotFound when it is deleted at this moment;
-  // kFailedPrecondition before Build(); those of the graph's operations.
+  // kFailedPrecondition before Build(); file errors; those of the graph's
+  // operations.
   // Python: Saver.restore, which lets a resource variable take another shape.
   absl::Status Restore(Session& session, const std::string& path,
                        RestorePart part = RestorePart::kAll);
 
   // The same for what `spec` takes of it: a warm start. All of that is set or
   // none; the rest stays as it is, so initialise it before.
-  // Errors: kInvalidArgument also for a pattern that is none; kUnimplemented on
-  // a server, for a checkpoint of TensorFlow's first format, and for restore
-  // operations that TensorFlow does not make.
+  // On a server, the values are read here and sent there in one run: 2 GiB at
+  // most, and an error may come after some were set.
+  // Errors: kInvalidArgument also for a pattern that is none; kUnimplemented
+  // for a checkpoint of TensorFlow's first format, for restore operations that
+  // TensorFlow does not make, and for more than a server can be sent.
   absl::Status Restore(Session& session, const std::string& path,
                        const RestoreSpec& spec);
 
@@ -292,6 +291,9 @@ class Saver {
   std::optional<std::string> CheckpointOf(const Session& session,
                                           const std::string& path,
                                           int64_t step) const;
+
+  // Permissions of what it writes: those of the options.
+  mode_t file_mode() const;
 
   // Whether the checkpoint holds positions of iterators.
   bool restores_iterators() const;

@@ -19,6 +19,7 @@
 #include "tftrain/checkpoint/internal/bundle.h"
 #include "tftrain/checkpoint/saver.h"
 #include "tftrain/graph/variable.h"
+#include "tftrain/testing/local_server.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/slow_file_ops.h"
 #include "tftrain/testing/temp_dir.h"
@@ -182,6 +183,24 @@ TEST_P(SaverFixturesTest, IteratorsCanBeRestoredLater) {
   const auto loss = (*session)->Run(Fetch<float>("loss:0"));
   ASSERT_THAT(loss, IsOk());
   EXPECT_NEAR(*loss, ExpectedLoss(5), 1e-4);
+}
+
+// Parts, tables and reference variables are set by the graph's operations.
+TEST_P(SaverFixturesTest, ARestoreSpecWorksOnAServer) {
+  const TempDir dir;
+  Session::Options options;
+  options.target = LocalServerAddress();
+  options.config.set_isolate_session_state(true);
+  session_ = *Session::Create(graph_, options);
+  for (const std::string& init :
+       graph_->GetCollection(collection_keys::kLocalInitOp)) {
+    ASSERT_THAT(session_->Run(Target(init)), IsOk());
+  }
+  ASSERT_THAT(saver_->Restore(*session_, PythonsCheckpoint(), RestoreSpec()),
+              IsOk());
+  EXPECT_THAT(session_->GlobalStep(), IsOkAndHolds(5));
+  ASSERT_THAT(saver_->Save(*session_, dir / "model"), IsOk());
+  EXPECT_EQ(ContentOf(dir / "model"), ContentOf(PythonsCheckpoint()));
 }
 
 // Where the input is in the checkpoint, or in the graph.

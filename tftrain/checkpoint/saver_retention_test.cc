@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +17,7 @@
 #include "tftrain/checkpoint/checkpoint_pin.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/saver_test_model.h"
+#include "tftrain/testing/interrupted_file_ops.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
 
@@ -250,27 +250,6 @@ TEST_F(SaverRetentionTest, APinKeepsTheDataOfACheckpointThatIsReplaced) {
   EXPECT_EQ(program.StateOf(Prefix(1)), "1");
   EXPECT_THAT(FileExists(data), IsOkAndHolds(false));
 }
-
-// Does something before one of the looks at a file.
-//
-// Confined: use from the thread that created it.
-class InterruptedFileOps : public UnsyncedFileOps {
- public:
-  void Interrupt(int look, std::function<void()> then) {
-    left_ = look;
-    then_ = std::move(then);
-  }
-  bool interrupted() const { return then_ == nullptr; }
-
-  int Stat(const char* path, struct stat* result) override {
-    if (then_ != nullptr && left_-- == 0) std::exchange(then_, nullptr)();
-    return UnsyncedFileOps::Stat(path, result);
-  }
-
- private:
-  int left_ = 0;
-  std::function<void()> then_;
-};
 
 // Row 21
 TEST_F(SaverRetentionTest, ARotationAmidARestoreLeavesItTheCheckpoint) {

@@ -52,6 +52,11 @@ absl::Status CheckpointSaverHook::Begin(BeginContext& context) {
   last_saved_time_ = clock_->Monotonic();
   TF_ASSIGN_OR_RETURN(writer_,
                       EventFileWriterCache::Get(options_.checkpoint_dir));
+  // A saver that is made later is one with the default.
+  const Saver* const given = options_.saver != nullptr
+                                 ? options_.saver.get()
+                                 : scaffold_->saver().get();
+  if (given != nullptr) writer_->NarrowFileMode(given->file_mode());
   const absl::Status begun = BeginListeners(context);
   if (!begun.ok()) {
     AbortListeners(begun);
@@ -172,6 +177,7 @@ absl::Status CheckpointSaverHook::WriteGraph(const Graph& graph) {
     }
     WriteOptions options;
     options.durable = false;  // Written anew by each session.
+    options.mode = saver_->file_mode();
     TF_RETURN_IF_ERROR(WriteFileAtomically(
         JoinPath(options_.checkpoint_dir, "graph.pbtxt"), text, options));
   }

@@ -35,7 +35,8 @@ class FolderLock;
 // restored from this folder's newest checkpoint.
 //
 // Beside the checkpoints it writes the graph: as text into `graph.pbtxt`, and
-// into the folder's event file, where each save is noted as well. A save is
+// into the folder's event file, where each save is noted as well, both with the
+// saver's `file_mode` (the event file for all who write to it). A save is
 // durable before training goes on (see Saver), unless it is `async`. An error
 // of a save is returned: Create(), Run() or Close() fails with it, and
 // `tolerated_failures` says when not.

@@ -142,13 +142,14 @@ absl::Status MetricsHook::AfterCreateSession(Session& session, Coordinator&) {
   TF_ASSIGN_OR_RETURN(last_step_, session.GlobalStep());
   is_requested_ = false;
   if (!options_.json_path.empty()) {
-    json_ =
-        std::make_unique<internal::RowFile>(options_.json_path, "", StepOfJson);
+    json_ = std::make_unique<internal::RowFile>(
+        options_.json_path, options_.file_mode, "", StepOfJson);
     TF_RETURN_IF_ERROR(json_->Open(last_step_));
   }
   if (!options_.csv_path.empty()) {
     csv_ = std::make_unique<internal::RowFile>(
-        options_.csv_path, CsvHeader(options_.tensors), StepOfCsv);
+        options_.csv_path, options_.file_mode, CsvHeader(options_.tensors),
+        StepOfCsv);
     TF_RETURN_IF_ERROR(csv_->Open(last_step_));
   }
   return absl::OkStatus();

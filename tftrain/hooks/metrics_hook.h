@@ -6,6 +6,8 @@
 #ifndef TFTRAIN_HOOKS_METRICS_HOOK_H_
 #define TFTRAIN_HOOKS_METRICS_HOOK_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -63,6 +65,9 @@ class MetricsHook : public SessionRunHook {
     // The files; one of the two at least. Folders are made if need be.
     std::string json_path;
     std::string csv_path;
+
+    // Permissions of new files; the process's umask is taken off them.
+    mode_t file_mode = 0666;
 
     // See SessionRunHook::waits_for_input().
     bool waits_for_input = true;

@@ -55,7 +55,8 @@ absl::Status CheckOptions(const ProfileWindowHook::Options& options) {
 }
 
 // TensorBoard looks for profiles where it finds an event file.
-absl::Status EnsureEventFile(const std::string& folder, absl::Time now) {
+absl::Status EnsureEventFile(const std::string& folder, absl::Time now,
+                             mode_t file_mode) {
   TF_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   if (std::any_of(names.begin(), names.end(), [](const std::string& name) {
         return absl::StrContains(name, "tfevents");
@@ -66,6 +67,7 @@ absl::Status EnsureEventFile(const std::string& folder, absl::Time now) {
   options.folder = folder;
   options.seconds = absl::ToUnixSeconds(now);
   options.suffix = ".profile-empty";
+  options.mode = file_mode;
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<internal::EventFile> file,
                       internal::EventFile::Create(options));
   tensorflow::Event version;
@@ -205,9 +207,10 @@ absl::Status ProfileWindowHook::Write(const Window& window,
   TF_RETURN_IF_ERROR(CreateFolders(folder));
   TF_RETURN_IF_ERROR(WriteFileAtomically(
       JoinPath(folder, tensorflow::port::Hostname() + ".xplane.pb"), profile,
-      {/*durable=*/false}));
-  TF_RETURN_IF_ERROR(EnsureEventFile(
-      options_.output_dir.empty() ? "." : options_.output_dir, now));
+      {/*durable=*/false, options_.file_mode}));
+  TF_RETURN_IF_ERROR(
+      EnsureEventFile(options_.output_dir.empty() ? "." : options_.output_dir,
+                      now, options_.file_mode));
   LOG(INFO) << "The profile of the steps from " << window.first_step
             << " on is in \"" << folder << "\"";
   return absl::OkStatus();

@@ -6,6 +6,8 @@
 #ifndef TFTRAIN_HOOKS_PROFILE_WINDOW_HOOK_H_
 #define TFTRAIN_HOOKS_PROFILE_WINDOW_HOOK_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -43,6 +45,9 @@ class ProfileWindowHook : public SessionRunHook {
   struct Options {
     // Where to write; made if it is missing. Empty means the current folder.
     std::string output_dir;
+
+    // Permissions of the files; the process's umask is taken off them.
+    mode_t file_mode = 0666;
 
     // When a window begins; exactly one of the three must be set. Once: with
     // the run that leads to this global step, or with the first run of a

@@ -39,6 +39,7 @@ absl::Status ProfilerHook::Begin(BeginContext& context) {
   TF_ASSIGN_OR_RETURN(
       writer_, EventFileWriterCache::Get(
                    options_.output_dir.empty() ? "." : options_.output_dir));
+  writer_->NarrowFileMode(options_.file_mode);
   return absl::OkStatus();
 }
 
@@ -79,7 +80,7 @@ void ProfilerHook::Save(int64_t step, const tensorflow::RunMetadata& metadata) {
   shown.show_memory = options_.show_memory;
   const absl::Status written = WriteFileAtomically(
       path, Timeline(metadata.step_stats()).GenerateChromeTraceFormat(shown),
-      {/*durable=*/false});
+      {/*durable=*/false, options_.file_mode});
   if (written.ok()) {
     LOG(INFO) << "The timeline of step " << step << " is in \"" << path << "\"";
   } else if (++files_failed_ == 1) {

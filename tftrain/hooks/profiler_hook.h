@@ -6,6 +6,8 @@
 #ifndef TFTRAIN_HOOKS_PROFILER_HOOK_H_
 #define TFTRAIN_HOOKS_PROFILER_HOOK_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -53,6 +55,10 @@ class ProfilerHook : public SessionRunHook {
 
     // Where to write; made if it is missing. Empty means the current folder.
     std::string output_dir;
+
+    // Permissions of the files; the process's umask is taken off them. The
+    // event file gets no wider ones, whoever else writes to it.
+    mode_t file_mode = 0666;
 
     // What the timelines show; see Timeline::Options.
     bool show_dataflow = true;

@@ -63,6 +63,15 @@ absl::Status CheckRecoverOptions(
   return absl::OkStatus();
 }
 
+// Restores all but iterators from the checkpoint at `path`, and keeps it.
+absl::StatusOr<PinnedCheckpoint> PinAndRestore(Session& session, Saver& saver,
+                                               const std::string& path) {
+  TF_ASSIGN_OR_RETURN(PinnedCheckpoint pinned, FindAndPin(path));
+  TF_RETURN_IF_ERROR(
+      saver.Restore(session, pinned.prefix, RestorePart::kAllButIterators));
+  return pinned;
+}
+
 // Where iterators were set back by their initializers, they are restored now.
 absl::Status RestoreIterators(Session& session, Saver& saver,
                               const std::string& checkpoint) {
@@ -149,7 +158,7 @@ absl::StatusOr<std::shared_ptr<Session>> SessionManager::WaitForSession(
 
 absl::Status SessionManager::Prepare(Session& session,
                                      const PrepareOptions& options) {
-  TF_ASSIGN_OR_RETURN(const std::optional<std::string> restored,
+  TF_ASSIGN_OR_RETURN(const std::optional<PinnedCheckpoint> restored,
                       Restore(session, options));
   if (!restored.has_value()) {
     if (!options.init_op.has_value() && options.init_fn == nullptr &&
@@ -184,7 +193,8 @@ absl::Status SessionManager::Prepare(Session& session,
             : "; let init_op or init_fn initialise them"));
   }
   if (restored.has_value()) {
-    TF_RETURN_IF_ERROR(RestoreIterators(session, *options.saver, *restored));
+    TF_RETURN_IF_ERROR(
+        RestoreIterators(session, *options.saver, restored->prefix));
   }
   TF_ASSIGN_OR_RETURN(not_ready, NotReady(session, options_.ready_op));
   if (!not_ready.empty()) {
@@ -198,18 +208,19 @@ absl::Status SessionManager::Prepare(Session& session,
 
 absl::StatusOr<std::string> SessionManager::Recover(
     Session& session, const RecoverOptions& options) {
-  TF_ASSIGN_OR_RETURN(const std::optional<std::string> restored,
+  TF_ASSIGN_OR_RETURN(const std::optional<PinnedCheckpoint> restored,
                       Restore(session, options));
   TF_ASSIGN_OR_RETURN(std::string not_ready, RunLocalInit(session));
   if (!restored.has_value()) return "there was no checkpoint to restore";
   if (!not_ready.empty()) {
     return absl::StrCat("not ready for local_init_op: ", not_ready);
   }
-  TF_RETURN_IF_ERROR(RestoreIterators(session, *options.saver, *restored));
+  TF_RETURN_IF_ERROR(
+      RestoreIterators(session, *options.saver, restored->prefix));
   return NotReady(session, options_.ready_op);
 }
 
-absl::StatusOr<std::optional<std::string>> SessionManager::Restore(
+absl::StatusOr<std::optional<PinnedCheckpoint>> SessionManager::Restore(
     Session& session, const RecoverOptions& options) {
   report_ = RestoreReport();
   const std::string& path = options.checkpoint_filename_with_path;
@@ -226,15 +237,12 @@ absl::StatusOr<std::optional<std::string>> SessionManager::Restore(
        graph_->GetCollection(collection_keys::kSavedModelInitializers)) {
     TF_RETURN_IF_ERROR(session.Run(Target(op)));
   }
-  if (path.empty()) {
-    TF_ASSIGN_OR_RETURN(report_.restored,
-                        RestoreFirstIntact(session, options, candidates));
-  } else {
-    TF_RETURN_IF_ERROR(
-        options.saver->Restore(session, path, RestorePart::kAllButIterators));
-    report_.restored = path;
-  }
-  return report_.restored;
+  absl::StatusOr<PinnedCheckpoint> restored =
+      path.empty() ? RestoreFirstIntact(session, options, candidates)
+                   : PinAndRestore(session, *options.saver, path);
+  TF_RETURN_IF_ERROR(restored.status());
+  report_.restored = restored->prefix;
+  return *std::move(restored);
 }
 
 absl::Status SessionManager::Skip(const RecoverOptions& options,
@@ -246,13 +254,13 @@ absl::Status SessionManager::Skip(const RecoverOptions& options,
              : Annotate(status, "set fall_back to go on from an older one");
 }
 
-absl::StatusOr<std::string> SessionManager::RestoreFirstIntact(
+absl::StatusOr<PinnedCheckpoint> SessionManager::RestoreFirstIntact(
     Session& session, const RecoverOptions& options,
     const std::vector<std::string>& candidates) {
   for (const std::string& candidate : candidates) {
-    absl::Status status = options.saver->Restore(session, candidate,
-                                                 RestorePart::kAllButIterators);
-    if (status.ok()) {
+    absl::StatusOr<PinnedCheckpoint> restored =
+        PinAndRestore(session, *options.saver, candidate);
+    if (restored.ok()) {
       if (!report_.skipped.empty()) {
         LOG(WARNING) << "Restored \"" << candidate << "\" in place of \""
                      << report_.skipped.front().path
@@ -261,8 +269,9 @@ absl::StatusOr<std::string> SessionManager::RestoreFirstIntact(
       // Oldest first, so that retention deletes them in that order.
       options.saver->RecoverLastCheckpoints(
           {candidates.rbegin(), candidates.rend()});
-      return candidate;
+      return restored;
     }
+    absl::Status status = restored.status();
     // An error in looking is none of these.
     const absl::StatusOr<bool> indexed = FileExists(IndexFileName(candidate));
     if (indexed.ok() && !CheckpointExists(candidate)) {

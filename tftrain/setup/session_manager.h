@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/base/clock.h"
+#include "tftrain/checkpoint/checkpoint_pin.h"
 #include "tftrain/checkpoint/saver.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/session/session.h"
@@ -108,7 +109,8 @@ class SessionManager {
 
   // Opens a session and makes it ready: restore, else init_op and init_fn;
   // then local_init_op; then the positions of iterators are restored, which
-  // their initializers had set back; then the check.
+  // their initializers had set back (from the same checkpoint, which nobody
+  // deletes until then: CheckpointPin); then the check.
   //
   // A checkpoint that is damaged is passed over for the newest intact one of
   // the folder, with a warning that names both; restore_report() tells.
@@ -152,12 +154,12 @@ class SessionManager {
   absl::StatusOr<std::string> Recover(Session& session,
                                       const RecoverOptions& options);
 
-  // Restores all but iterators; returns the path of what was restored, if
-  // anything was.
-  absl::StatusOr<std::optional<std::string>> Restore(
+  // Restores all but iterators; returns what was restored, if anything was, so
+  // that it stays until the iterators are restored as well.
+  absl::StatusOr<std::optional<PinnedCheckpoint>> Restore(
       Session& session, const RecoverOptions& options);
   // The same for the first of `candidates` that is intact.
-  absl::StatusOr<std::string> RestoreFirstIntact(
+  absl::StatusOr<PinnedCheckpoint> RestoreFirstIntact(
       Session& session, const RecoverOptions& options,
       const std::vector<std::string>& candidates);
   // The checkpoints of the folder, best first.

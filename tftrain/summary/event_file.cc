@@ -65,6 +65,16 @@ class BufferedFile {
 
   void Append(std::string_view data) { buffer_.append(data); }
 
+  absl::Status NarrowMode(mode_t mode) {
+    struct stat stat;
+    const bool done =
+        CurrentFileOps().StatOpen(fd_, &stat) == 0 &&
+        ((stat.st_mode & 07777 & ~mode) == 0 ||
+         CurrentFileOps().ChangeMode(fd_, stat.st_mode & 07777 & mode) == 0);
+    return done ? absl::OkStatus()
+                : ErrnoError(errno, "cannot set the permissions of", path_);
+  }
+
   absl::Status Flush() {
     size_t done = 0;
     absl::Status status;
@@ -142,7 +152,7 @@ class EventFile::Impl {
 
   int64_t seconds() const { return seconds_; }
 
-  const BufferedFile& file() const { return file_; }
+  BufferedFile& file() { return file_; }
   int64_t appended() const { return appended_; }
   int64_t written() const {
     return appended_ - static_cast<int64_t>(pending_ends_.size());
@@ -218,6 +228,9 @@ EventFile::~EventFile() = default;
 
 const std::string& EventFile::path() const { return impl_->file().path(); }
 int64_t EventFile::seconds() const { return impl_->seconds(); }
+absl::Status EventFile::NarrowMode(mode_t mode) {
+  return impl_->file().NarrowMode(mode);
+}
 void EventFile::Append(std::string_view record) { impl_->Append(record); }
 absl::Status EventFile::Flush() { return impl_->Flush(); }
 absl::Status EventFile::Close() { return impl_->Close(); }

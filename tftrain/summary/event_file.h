@@ -54,6 +54,9 @@ class EventFile {
   // The seconds in its name.
   int64_t seconds() const;
 
+  // Takes the permissions beyond `mode` from the file.
+  absl::Status NarrowMode(mode_t mode);
+
   // Puts a record into the buffer.
   void Append(std::string_view record);
 

@@ -118,7 +118,8 @@ class EventFileWriter::Core {
  public:
   explicit Core(Options options)
       : options_(std::move(options)),
-        clock_(options_.clock == nullptr ? Clock::Real() : options_.clock) {}
+        clock_(options_.clock == nullptr ? Clock::Real() : options_.clock),
+        file_mode_(options_.file_mode) {}
 
   double Now() const { return SecondsSince1970(clock_->Now()); }
 
@@ -228,6 +229,11 @@ class EventFileWriter::Core {
     return path_;
   }
 
+  void NarrowFileMode(mode_t mode) {
+    MutexLock lock(mu_);
+    file_mode_ &= mode;
+  }
+
   Stats stats() const {
     MutexLock lock(mu_);
     return stats_;
@@ -248,7 +254,10 @@ class EventFileWriter::Core {
         writing_events_ = batch.size();
         writing_bytes_ = std::exchange(queued_bytes_, 0);
       }
-      if (!batch.empty()) LeaveDeletedFile();
+      if (!batch.empty()) {
+        LeaveDeletedFile();
+        NarrowFile();
+      }
       for (Item& item : batch) Write(&item);
       FlushFile();
       if (last) CloseFile();
@@ -366,15 +375,20 @@ class EventFileWriter::Core {
     }
   }
 
+  mode_t file_mode() const {
+    MutexLock lock(mu_);
+    return file_mode_;
+  }
+
   absl::StatusOr<std::unique_ptr<internal::EventFile>> MakeFile() const {
     // Somebody may have removed the folder.
     TF_RETURN_IF_ERROR(CreateFolders(options_.logdir));
     return internal::EventFile::Create({options_.logdir, name_seconds_,
-                                        options_.filename_suffix,
-                                        options_.file_mode});
+                                        options_.filename_suffix, begun_with_});
   }
 
   bool BeginFile() {
+    begun_with_ = file_mode();
     const double now = Now();
     // The names must not go back when the clock does.
     name_seconds_ = std::max(name_seconds_, static_cast<int64_t>(now));
@@ -413,6 +427,15 @@ class EventFileWriter::Core {
     LOG(WARNING) << "The event file \"" << file_->path()
                  << "\" is gone; a new one is begun";
     file_.reset();
+  }
+
+  // Gives the file up where its permissions cannot be taken away, once.
+  void NarrowFile() {
+    const mode_t mode = file_mode();
+    if (file_ == nullptr || mode == begun_with_) return;
+    begun_with_ = mode;
+    const absl::Status status = file_->NarrowMode(mode);
+    if (!status.ok()) GiveUpFile(status);
   }
 
   void CloseFile() {
@@ -462,6 +485,7 @@ class EventFileWriter::Core {
   std::set<std::string> tags_with_metadata_;
   std::string record_;
   int64_t name_seconds_ = 0;
+  mode_t begun_with_ = 0;  // the permissions of the file
   bool failing_ = false;
 
   mutable Mutex mu_;
@@ -479,6 +503,7 @@ class EventFileWriter::Core {
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status error_ ABSL_GUARDED_BY(mu_);
   std::string path_ ABSL_GUARDED_BY(mu_);
+  mode_t file_mode_ ABSL_GUARDED_BY(mu_);
   Stats stats_ ABSL_GUARDED_BY(mu_);
   std::set<std::string_view> warned_ ABSL_GUARDED_BY(mu_);
 };
@@ -732,6 +757,10 @@ absl::Status EventFileWriter::Close() {
 
 bool EventFileWriter::closed() const {
   return InForkedChild() || core_->closed();
+}
+
+void EventFileWriter::NarrowFileMode(mode_t mode) {
+  if (!InForkedChild()) core_->NarrowFileMode(mode);
 }
 
 std::string EventFileWriter::path() const {

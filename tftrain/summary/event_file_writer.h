@@ -86,7 +86,8 @@ class EventFileWriter {
     // The end of the name of each file; no slash in it.
     std::string filename_suffix;
 
-    // Permissions of the files; the process's umask is taken off them.
+    // Permissions of the files; the process's umask is taken off them. See
+    // also NarrowFileMode().
     mode_t file_mode = 0666;
 
     // The longest that `Flush` and `Close` wait for the disk, in seconds of
@@ -234,6 +235,12 @@ class EventFileWriter {
 
   // True after `Close`, and in a forked child.
   bool closed() const;
+
+  // Takes the permissions beyond `mode` from all files that are begun later,
+  // and from the present one before more is written to it: those who share a
+  // writer get the least that any of them asked for. What was taken is not
+  // given back.
+  void NarrowFileMode(mode_t mode);
 
   const std::string& logdir() const { return logdir_; }
 

@@ -754,6 +754,26 @@ TEST_F(EventFileWriterTest, FileModeIsRespected) {
   EXPECT_EQ(stat.st_mode & 0777, 0640);
 }
 
+// Reliability S4
+TEST_F(EventFileWriterTest, WhoSharesAWriterMayNarrowTheMode) {
+  const mode_t former = ::umask(0);
+  const auto writer = Open({});
+  const auto mode = [&] {
+    writer->AddScalar("a", 1);
+    EXPECT_THAT(writer->Flush(), IsOk());
+    struct stat stat;
+    EXPECT_EQ(::stat(writer->path().c_str(), &stat), 0);
+    return stat.st_mode & 0777;
+  };
+  writer->NarrowFileMode(0664);
+  EXPECT_EQ(mode(), 0664);
+  writer->NarrowFileMode(0642);
+  EXPECT_EQ(mode(), 0640);  // the file that is open
+  ASSERT_THAT(RemoveFile(writer->path()), IsOk());
+  EXPECT_EQ(mode(), 0640);  // a new one
+  ::umask(former);
+}
+
 TEST_F(EventFileWriterTest, BadOptionsAreRefused) {
   const auto create = [&](auto change) {
     EventFileWriter::Options options;

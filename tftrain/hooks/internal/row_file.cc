@@ -75,6 +75,7 @@ absl::Status RowFile::Open(int64_t step) {
   }
   if (kept != *contents) {
     WriteOptions options;
+    options.mode = mode_;
     struct stat stat;
     if (CurrentFileOps().Stat(path_.c_str(), &stat) == 0) {
       options.mode = stat.st_mode & 0777;
@@ -88,7 +89,7 @@ absl::Status RowFile::Reopen() {
   constexpr int kFlags =
       O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   do {
-    fd_ = CurrentFileOps().Open(path_.c_str(), kFlags, 0666);
+    fd_ = CurrentFileOps().Open(path_.c_str(), kFlags, mode_);
   } while (fd_ < 0 && errno == EINTR);
   return fd_ < 0 ? ErrnoError(errno, "cannot open", path_) : absl::OkStatus();
 }

@@ -4,6 +4,8 @@
 #ifndef TFTRAIN_HOOKS_INTERNAL_ROW_FILE_H_
 #define TFTRAIN_HOOKS_INTERNAL_ROW_FILE_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -28,9 +30,11 @@ class RowFile {
   // The step of a row; nothing for a line that is no row.
   using StepOf = std::function<std::optional<int64_t>(std::string_view row)>;
 
-  // A file at `path` with the first line `header`, unless that is empty.
-  RowFile(std::string path, std::string header, StepOf step_of)
+  // A file at `path` with the first line `header`, unless that is empty; made
+  // with the permissions `mode`, of which the process's umask is taken off.
+  RowFile(std::string path, mode_t mode, std::string header, StepOf step_of)
       : path_(std::move(path)),
+        mode_(mode),
         header_(std::move(header)),
         step_of_(std::move(step_of)) {}
   RowFile(const RowFile&) = delete;
@@ -57,6 +61,7 @@ class RowFile {
   std::string Kept(const std::string& contents, int64_t step);
 
   const std::string path_;
+  const mode_t mode_;
   const std::string header_;
   const StepOf step_of_;
 
