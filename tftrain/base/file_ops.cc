@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 
 namespace tftrain::internal {
@@ -36,6 +37,8 @@ ssize_t FileOps::Pread(int fd, void* data, size_t size, off_t offset) {
 ssize_t FileOps::Write(int fd, const void* data, size_t size) {
   return ::write(fd, data, size);
 }
+
+int FileOps::Truncate(int fd, off_t size) { return ::ftruncate(fd, size); }
 
 int FileOps::SetDirect(int fd, bool direct) {
   const int flags = ::fcntl(fd, F_GETFL);
@@ -75,6 +78,19 @@ int FileOps::MakeFolder(const char* path, mode_t mode) {
 FileOps& CurrentFileOps() {
   FileOps* const ops = replacement.load(std::memory_order_acquire);
   return ops == nullptr ? SystemFileOps() : *ops;
+}
+
+bool WriteAll(int fd, std::string_view bytes, size_t* written) {
+  while (!bytes.empty()) {
+    const ssize_t count =
+        CurrentFileOps().Write(fd, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count == 0) errno = EIO;
+    if (count <= 0) return false;
+    *written += static_cast<size_t>(count);
+    bytes.remove_prefix(static_cast<size_t>(count));
+  }
+  return true;
 }
 
 FileOps* ExchangeFileOps(FileOps* ops) {

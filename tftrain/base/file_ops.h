@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace tftrain::internal {
 
@@ -26,6 +27,7 @@ class FileOps {
   virtual ssize_t Read(int fd, void* data, size_t size);
   virtual ssize_t Pread(int fd, void* data, size_t size, off_t offset);
   virtual ssize_t Write(int fd, const void* data, size_t size);
+  virtual int Truncate(int fd, off_t size);
   // Whether what is written goes past the system's cache: O_DIRECT.
   virtual int SetDirect(int fd, bool direct);
   virtual int Sync(int fd);
@@ -42,6 +44,11 @@ class FileOps {
 
 // The object in use: the system's own, unless a test put another in place.
 FileOps& CurrentFileOps();
+
+// Writes `bytes` by CurrentFileOps(), in one call unless the system takes less
+// at once, and adds what was written to `written`. False after an error, which
+// `errno` tells.
+bool WriteAll(int fd, std::string_view bytes, size_t* written);
 
 // Puts `ops` in place (null: the system's own) and returns what was there
 // before. For tests; `ops` must outlive its use.

@@ -18,7 +18,7 @@
 #include "tftrain/checkpoint/internal/folder_lock.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/hooks/internal/training_pause.h"
-#include "tftrain/summary/event_file_writer_cache.h"
+#include "tftrain/hooks/internal/writer_of.h"
 
 namespace tftrain {
 
@@ -203,11 +203,12 @@ absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
     TF_RETURN_IF_ERROR(FinishInStep(context));
   }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-  if (last_saved_step_.has_value() &&
-      (step < *last_saved_step_ ||
-       (step == *last_saved_step_ &&
-        !saver_->CheckpointOf(context.session(), save_path_, step)))) {
-    // The session was taken back: the newest checkpoint is not of its past.
+  if (context.taken_back() ||
+      (last_saved_step_.has_value() &&
+       (step < *last_saved_step_ ||
+        (step == *last_saved_step_ &&
+         !saver_->CheckpointOf(context.session(), save_path_, step))))) {
+    // The newest checkpoint may not be of the session's past.
     last_saved_step_.reset();
     timer_->Reset();
   }
@@ -357,9 +358,7 @@ absl::Status CheckpointSaverHook::End(Session& session) {
     }
   }
   listeners_begun_ = 0;
-  // A failure of the event file is told by its writer and spoils no training.
-  writer_->Flush().IgnoreError();
-  writer_.reset();
+  internal::LetGoOf(&writer_);
   folder_lock_.reset();
   return result.status();
 }
@@ -370,7 +369,7 @@ void CheckpointSaverHook::OnAbort(const absl::Status& status) {
     if (!saved.ok()) LOG(WARNING) << saved.message();
   }
   AbortListeners(status);
-  writer_.reset();
+  internal::LetGoOf(&writer_);
   folder_lock_.reset();
 }
 

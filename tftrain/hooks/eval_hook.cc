@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
@@ -48,16 +49,28 @@ std::vector<const Node*> InputsOf(const Node* consumer) {
     if (edge->IsControlEdge()) continue;
     const tensorflow::DataType type =
         edge->src()->output_type(edge->src_output());
-    if (type == tensorflow::DT_RESOURCE || tensorflow::IsRefType(type)) {
-      inputs.push_back(edge->src());
+    if (type != tensorflow::DT_RESOURCE && !tensorflow::IsRefType(type)) {
+      continue;
     }
+    const Node* holder = edge->src();
+    while (holder->type_string() == "Identity" ||
+           holder->type_string() == "RefIdentity") {
+      if (!holder->input_node(0, &holder).ok()) break;
+    }
+    inputs.push_back(holder);
   }
   return inputs;
 }
 
-std::vector<const Node*> Sorted(std::vector<const Node*> nodes) {
-  std::sort(nodes.begin(), nodes.end());
-  return nodes;
+// The same for all operations that hold the same thing.
+std::string IdentityOf(const Node* holder) {
+  std::string container, name;
+  tensorflow::TryGetNodeAttr(holder->attrs(), "container", &container);
+  tensorflow::TryGetNodeAttr(holder->attrs(), "shared_name", &name);
+  return absl::StrJoin(
+      {std::string_view(holder->type_string()), std::string_view(container),
+       std::string_view(name.empty() ? holder->name() : name)},
+      "\n");
 }
 
 std::shared_ptr<Scaffold> ScaffoldOf(const EvalHook::Options& options) {
@@ -215,6 +228,10 @@ absl::Status EvalHook::AfterCreateSession(Session& session, Coordinator&) {
 }
 
 absl::StatusOr<SessionRunArgs> EvalHook::BeforeRun(SessionRunContext& context) {
+  if (context.taken_back()) {
+    last_model_.reset();
+    has_begun_events_ = false;
+  }
   if (options_.graph == nullptr) {
     const Request& request = context.original_args();
     if (std::find(training_requests_.begin(), training_requests_.end(),
@@ -230,17 +247,13 @@ void EvalHook::NoteTraining(const Graph& graph, const Request& request) {
     training_requests_.erase(training_requests_.begin());
   }
   training_requests_.push_back(request);
-  std::vector<const Node*> inputs = training_inputs_;
   const internal::Closure closure(graph, request, request.feeds);
   for (const Node* node : closure.nodes()) {
     if (!internal::ConsumesInput(node)) continue;
-    const std::vector<const Node*> held = InputsOf(node);
-    inputs.insert(inputs.end(), held.begin(), held.end());
+    for (const Node* input : InputsOf(node)) {
+      training_inputs_.insert(IdentityOf(input));
+    }
   }
-  training_inputs_ = Sorted(std::move(inputs));
-  training_inputs_.erase(
-      std::unique(training_inputs_.begin(), training_inputs_.end()),
-      training_inputs_.end());
 }
 
 absl::Status EvalHook::CheckInput(const Graph& graph,
@@ -249,10 +262,7 @@ absl::Status EvalHook::CheckInput(const Graph& graph,
   for (const Node* node : closure.nodes()) {
     if (internal::ChangesNothing(node)) continue;
     for (const Node* input : InputsOf(node)) {
-      if (!std::binary_search(training_inputs_.begin(), training_inputs_.end(),
-                              input)) {
-        continue;
-      }
+      if (training_inputs_.count(IdentityOf(input)) == 0) continue;
       return absl::FailedPreconditionError(absl::StrCat(
           "the evaluation runs \"", node->name(), "\", which would change \"",
           input->name(),
@@ -418,7 +428,7 @@ absl::Status EvalHook::Tell(EvalResult result) {
                         internal::WriterOf(options_.summary_writer, folder));
   }
   if (writer_ != nullptr && !std::exchange(has_begun_events_, true)) {
-    // What an earlier run wrote of this step and later ones will come again.
+    // What was written before, of this step and later ones, will come again.
     writer_->AddSessionLog(EventFileWriter::SessionStatus::kStart, result.step);
   }
   std::string text;
@@ -451,9 +461,7 @@ void EvalHook::LetGo() {
     }
   }
   session_.reset();
-  // A failure of the event file is told by its writer and spoils no training.
-  if (writer_ != nullptr) writer_->Flush().IgnoreError();
-  writer_.reset();
+  internal::LetGoOf(&writer_);
   has_begun_events_ = false;
 }
 

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -218,9 +219,9 @@ class EvalHook : public SessionRunHook {
   std::shared_ptr<EventFileWriter> writer_;
   bool has_begun_events_ = false;
 
-  // The callers' requests, and the nodes that hold the input they read.
+  // The callers' requests, and what holds the input they read.
   std::vector<Request> training_requests_;
-  std::vector<const tensorflow::Node*> training_inputs_;
+  std::set<std::string> training_inputs_;
 
   std::optional<Model> last_model_;
   std::optional<EvalResult> last_result_;

@@ -240,6 +240,42 @@ TEST_F(EvalHookTest, NeverTakesInputAwayFromTraining) {
   EXPECT_THAT(session.Run(Fetch<int>("left:0")), IsOkAndHolds(99));
 }
 
+TEST_F(EvalHookTest, NorByAnotherNameForIt) {
+  // Another operation for the queue, and its handle passed on.
+  GraphPtr graph = CountingGraph();
+  const tensorflow::Scope scope = graph->scope();
+  const auto queue = [&](const std::string& name) {
+    return ops::FIFOQueue(scope.WithOpName(name), {tensorflow::DT_FLOAT},
+                          ops::FIFOQueue::SharedName("input").Shapes(
+                              {tensorflow::PartialTensorShape({})}))
+        .handle;
+  };
+  const tensorflow::Output mine = queue("mine");
+  ops::QueueEnqueueMany(
+      scope.WithOpName("fill_input"), mine,
+      tensorflow::InputList({ops::Const(scope, {3.0f, 5.0f, 7.0f})}));
+  ops::QueueDequeue(scope.WithOpName("batch"), mine, {tensorflow::DT_FLOAT});
+  ops::QueueDequeue(scope.WithOpName("of_alias"), queue("alias"),
+                    {tensorflow::DT_FLOAT});
+  ops::QueueDequeue(scope.WithOpName("of_copy"),
+                    ops::Identity(scope.WithOpName("copy"), mine),
+                    {tensorflow::DT_FLOAT});
+  options_.max_steps = 1;
+  options_.every = Every::Steps(1);
+  for (const std::string name : {"of_alias", "of_copy"}) {
+    options_.metrics = {{"batch", name + ":0"}};
+    HookDriver run({std::make_shared<EvalHook>(options_)}, "", graph);
+    ASSERT_THAT(run.Open(), IsOk());
+    Session& session = run.session().raw_session();
+    ASSERT_THAT(session.Run(Target("fill_input")), IsOk());
+
+    EXPECT_THAT(
+        run.session().Run(std::tuple{Target("train"), Fetch<float>("batch:0")}),
+        StatusIs(absl::StatusCode::kFailedPrecondition,
+                 AllOf(HasSubstr(name), HasSubstr("the input of training"))));
+  }
+}
+
 TEST_F(EvalHookTest, MayReadInputThatTrainingLeavesAlone) {
   GraphPtr graph = CountingGraph();
   const tensorflow::Scope scope = graph->scope();

@@ -63,7 +63,9 @@ absl::Status OnStepHook::AfterCreateSession(Session& session, Coordinator&) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SessionRunArgs> OnStepHook::BeforeRun(SessionRunContext&) {
+absl::StatusOr<SessionRunArgs> OnStepHook::BeforeRun(
+    SessionRunContext& context) {
+  if (context.taken_back()) timer_->Reset();
   is_due_ = timer_->ShouldTriggerForStep(last_step_ + 1);
   return is_due_ ? args_ : SessionRunArgs();
 }

@@ -155,15 +155,27 @@ absl::Status MetricsHook::AfterCreateSession(Session& session, Coordinator&) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SessionRunArgs> MetricsHook::BeforeRun(SessionRunContext&) {
+absl::StatusOr<SessionRunArgs> MetricsHook::BeforeRun(
+    SessionRunContext& context) {
+  if (context.taken_back()) {
+    TF_ASSIGN_OR_RETURN(last_step_, context.GlobalStep());
+    timer_->Reset();
+    // A file that cannot be repaired now is by the next row.
+    for (const auto* file : {&json_, &csv_}) {
+      if (*file != nullptr) (*file)->Open(last_step_).IgnoreError();
+    }
+  }
   is_requested_ = timer_->ShouldTriggerForStep(last_step_ + 1);
   return is_requested_ ? args_ : SessionRunArgs();
 }
 
 absl::Status MetricsHook::AfterRun(SessionRunContext& context,
                                    const SessionRunValues& values) {
-  TF_ASSIGN_OR_RETURN(last_step_, context.GlobalStep());
-  if (!is_requested_) return absl::OkStatus();
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  // A run that did not train, such as on other input, has no row.
+  if (step == std::exchange(last_step_, step) || !is_requested_) {
+    return absl::OkStatus();
+  }
   timer_->UpdateLastTriggeredStep(last_step_);
   const std::string time = absl::StrFormat(
       "%.3f", absl::ToDoubleSeconds(clock_->Now() - absl::UnixEpoch()));

@@ -42,9 +42,11 @@ namespace tftrain {
 // Each row is handed to the system at once, by the thread that runs the step,
 // and not forced to the disk. A session goes on with the file of an earlier
 // one: rows of steps beyond the one it begins at, which will come again, and a
-// last line that is not whole are taken away first. Within a session, too, a
-// step that comes again replaces what was written of it and after it. So there
-// is one row for a step at most, in order.
+// last line that is not whole are taken away first; so are those beyond the
+// step that training is taken back to. Within a session, too, a step that comes
+// again replaces what was written of it and after it, and a run that leaves the
+// global step where it was writes nothing. So there is one row for a step at
+// most, in order.
 //
 // A file that cannot be opened when the session is created is an error; a
 // failure of the disk after that spoils no training: it is warned of once, the

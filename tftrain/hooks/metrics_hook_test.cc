@@ -20,9 +20,12 @@
 namespace tftrain {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 class MetricsHookTest : public ::testing::Test {
  protected:
@@ -159,6 +162,45 @@ TEST_F(MetricsHookTest, AStepThatComesAgainInOneSessionReplacesWhatFollowed) {
             "step,time,loss\n"
             "1,1000000000.000,1.0\n"
             "2,1000000000.000,9.0\n");
+}
+
+TEST_F(MetricsHookTest, ARunThatDoesNotTrainWritesNothing) {
+  options_.csv_path = dir_ / "m.csv";
+  HookDriver run({std::make_shared<MetricsHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+  Train(run, {1, 2});
+  FaultyFileOps files;
+
+  EXPECT_THAT(run.session().Run(Fetch<float>("x:0"), {{"x:0", 9.0f}}),
+              IsOkAndHolds(9.0f));
+
+  EXPECT_THAT(files.calls(), IsEmpty());
+  Train(run, {3});
+  EXPECT_EQ(Read("m.csv"),
+            "step,time,loss\n"
+            "1,1000000000.000,1.0\n"
+            "2,1000000000.000,2.0\n"
+            "3,1000000000.000,3.0\n");
+}
+
+TEST_F(MetricsHookTest, AStepNeverWaitsForAFileToBeOnTheDisk) {
+  // Neither one whose row is torn, nor one that comes again.
+  options_.csv_path = dir_ / "m.csv";
+  HookDriver run({std::make_shared<MetricsHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+  FaultyFileOps files;
+  files.LimitWrites(10);
+  files.FailCall(1, ENOSPC);
+  Train(run, {1});
+  files.FailCall(-1, 0);
+  Train(run, {2});
+
+  EXPECT_THAT(run.Train(1, {{"x:0", 9.0f}, {"increment:0", -1}}),
+              IsOkAndHolds(ElementsAre(1)));
+
+  EXPECT_THAT(files.calls(), Contains("ftruncate").Times(2));
+  EXPECT_THAT(files.calls(), Not(Contains(AnyOf("fsync", "rename"))));
+  EXPECT_EQ(Read("m.csv"), "step,time,loss\n1,1000000000.000,9.0\n");
 }
 
 TEST_F(MetricsHookTest, RepairsALastLineThatIsTorn) {

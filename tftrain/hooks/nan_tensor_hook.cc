@@ -16,11 +16,14 @@
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/checkpoint_tools.h"
 #include "tftrain/checkpoint/internal/non_finite.h"
+#include "tftrain/hooks/internal/training_pause.h"
 #include "tftrain/session/fetch.h"
 
 namespace tftrain {
 
-NanTensorHook::NanTensorHook(Options options) : options_(std::move(options)) {}
+NanTensorHook::NanTensorHook(Options options)
+    : options_(std::move(options)),
+      clock_(options_.clock != nullptr ? options_.clock : Clock::Real()) {}
 
 absl::Status NanTensorHook::Begin(BeginContext& context) {
   TF_ASSIGN_OR_RETURN(const TensorRef loss,
@@ -92,6 +95,7 @@ absl::StatusOr<StepVerdict> NanTensorHook::Judge(
 }
 
 absl::StatusOr<std::string> NanTensorHook::RollBack(Session& session) const {
+  const internal::TrainingPause pause(clock_);
   const std::shared_ptr<Saver> saver =
       options_.saver != nullptr ? options_.saver : scaffold_->saver();
   if (saver == nullptr) {

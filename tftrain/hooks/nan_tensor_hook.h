@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tftrain/base/clock.h"
 #include "tftrain/checkpoint/saver.h"
 #include "tftrain/hooks/session_run_hook.h"
 #include "tftrain/setup/scaffold.h"
@@ -66,6 +67,9 @@ class NanTensorHook : public SessionRunHook {
     // What restores; null is the saver of the session's scaffold. Must be the
     // one that saves.
     std::shared_ptr<Saver> saver;
+
+    // Must outlive the hook. Null means the machine's clock.
+    Clock* clock = nullptr;
   };
 
   explicit NanTensorHook(Options options);
@@ -91,6 +95,7 @@ class NanTensorHook : public SessionRunHook {
   absl::Status CheckGood(const std::string& prefix) const;
 
   const Options options_;
+  Clock* const clock_;
   SessionRunArgs args_;
   std::shared_ptr<Scaffold> scaffold_;
   int rollbacks_ = 0;

@@ -140,7 +140,11 @@ absl::Status ProfileWindowHook::AfterRun(SessionRunContext& context,
   if (window_ != nullptr) {
     window_->run.reset();
     ++window_->runs;
-    if (*last_step_ - window_->begin >= options_.num_steps - 1) EndWindow();
+    // A window ends early when training is taken back to before it.
+    if (*last_step_ - window_->begin >= options_.num_steps - 1 ||
+        *last_step_ < window_->first_step - 1) {
+      EndWindow();
+    }
   }
   // Now rather than before the next run, so that every hook's BeforeRun() sees
   // that the profiler is in use.

@@ -141,6 +141,22 @@ TEST_F(ProfileWindowHookTest, RecordsTheStepsOfTheWindow) {
   }
 }
 
+TEST_F(ProfileWindowHookTest, AWindowEndsWhenTrainingIsTakenBackBehindIt) {
+  options_.first_step = 3;
+  options_.num_steps = 9;
+  hook_ = std::make_shared<ProfileWindowHook>(options_);
+  HookDriver run({hook_});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(4), IsOk());
+  EXPECT_EQ(hook_->windows_written(), 0);
+
+  EXPECT_THAT(run.Train(1, {{"increment:0", int64_t{-3}}}),
+              IsOkAndHolds(ElementsAre(1)));
+
+  EXPECT_EQ(hook_->windows_written(), 1);
+  EXPECT_THAT(run.Close(), IsOk());
+}
+
 TEST_F(ProfileWindowHookTest, RecordsAgainEverySoManySteps) {
   options_.save_steps = 4;
   Train(9);

@@ -12,7 +12,7 @@
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/graph/global_step.h"
-#include "tftrain/summary/event_file_writer_cache.h"
+#include "tftrain/hooks/internal/writer_of.h"
 #include "tftrain/summary/timeline.h"
 #include "tsl/profiler/lib/profiler_lock.h"
 
@@ -95,11 +95,11 @@ void ProfilerHook::Save(int64_t step, const tensorflow::RunMetadata& metadata) {
 }
 
 absl::Status ProfilerHook::End(Session&) {
-  writer_.reset();
+  internal::LetGoOf(&writer_);
   return absl::OkStatus();
 }
 
-void ProfilerHook::OnAbort(const absl::Status&) { writer_.reset(); }
+void ProfilerHook::OnAbort(const absl::Status&) { internal::LetGoOf(&writer_); }
 
 std::shared_ptr<ProfilerHook> SaveTimelines(std::string output_dir,
                                             const Every& every) {

@@ -34,7 +34,8 @@ namespace tftrain {
 //   step 450 of 1000 (45%), 12.3 steps/s, 0:45 left, loss = 0.5
 //
 // The rate is that of this session after its first step, over the time spent
-// on training: saves and evaluations by hooks of this library do not count.
+// on training: saves, evaluations and restores by hooks of this library do not
+// count.
 //
 // Confined: the session calls a hook from one thread.
 // Python: tf.train has none; Keras's Progbar.

@@ -147,11 +147,13 @@ void ResourceUsageHook::Measure(const Session& session, int64_t step) {
 }
 
 absl::Status ResourceUsageHook::End(Session&) {
-  writer_.reset();
+  internal::LetGoOf(&writer_);
   return absl::OkStatus();
 }
 
-void ResourceUsageHook::OnAbort(const absl::Status&) { writer_.reset(); }
+void ResourceUsageHook::OnAbort(const absl::Status&) {
+  internal::LetGoOf(&writer_);
+}
 
 std::shared_ptr<ResourceUsageHook> TellResourceUsage(std::string output_dir,
                                                      const Every& every) {

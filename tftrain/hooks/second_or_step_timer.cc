@@ -42,6 +42,7 @@ SecondOrStepTimer::SecondOrStepTimer(const Options& options)
 bool SecondOrStepTimer::ShouldTriggerForStep(int64_t step) const {
   if (!last_.has_value()) return true;
   if (last_->step == step) return false;
+  if (step < last_->step) return true;
   // Subtracted, not added: an interval may be as long as the type allows.
   if (every_steps_.has_value()) return step - last_->step >= *every_steps_;
   return clock_->Monotonic() - last_->time >= every_;
@@ -51,7 +52,7 @@ std::optional<SecondOrStepTimer::Elapsed>
 SecondOrStepTimer::UpdateLastTriggeredStep(int64_t step) {
   const absl::Duration now = clock_->Monotonic();
   std::optional<Elapsed> elapsed;
-  if (last_.has_value()) {
+  if (last_.has_value() && step >= last_->step) {
     elapsed =
         Elapsed{absl::ToDoubleSeconds(now - last_->time), step - last_->step};
   }

@@ -22,7 +22,8 @@ namespace tftrain {
 //
 // Python: `tf.compat.v1.train.SecondOrStepTimer`.
 // Python: measures seconds by the time of day, so that a clock set back stops
-// it; here they are measured by the monotonic clock.
+// it, and waits for the old step when the step goes back; here they are
+// measured by the monotonic clock.
 //
 // Thread-compatible: const calls may run together.
 //
@@ -53,12 +54,13 @@ class SecondOrStepTimer {
   static absl::StatusOr<SecondOrStepTimer> Create(const Every& every,
                                                   Clock* clock = nullptr);
 
-  // True before the first trigger; false for the very step of the last one;
-  // else true once the interval has passed since the last one.
+  // True before the first trigger, and for a step before that of the last one,
+  // as training was taken back then; false for the very step of the last one;
+  // else true once the interval has passed since it.
   bool ShouldTriggerForStep(int64_t step) const;
 
   // Records a trigger at `step` and now. Returns what passed since the one
-  // before, or nothing for the first.
+  // before, or nothing for the first and when the step went back.
   std::optional<Elapsed> UpdateLastTriggeredStep(int64_t step);
 
   // The step of the last trigger, if there was one.

@@ -93,10 +93,18 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ForeverBySteps",
              Every::Steps(kMaxStep),
              {{0, 1, true}, {0, 2, false}, {0, kMaxStep, false}}},
-        // TMR-05: a step that lies before the last one.
+        // TMR-05: a step that lies before the last one. Python's timer would
+        // wait for step 13.
         Case{"StepsThatGoBack",
              Every::Steps(3),
-             {{0, 10, true}, {0, 5, false}, {0, 12, false}, {0, 13, true}}},
+             {{0, 10, true},
+              {0, 5, true},
+              {0, 7, false},
+              {0, 8, true},
+              {0, 11, true}}},
+        Case{"StepsThatGoBackBySecs",
+             Every::Secs(10),
+             {{0, 10, true}, {1, 5, true}, {5, 6, false}, {5, 7, true}}},
         // TMR-08.
         Case{"ZeroSteps",
              Every::Steps(0),
@@ -146,6 +154,18 @@ TEST(SecondOrStepTimerStateTest, ReportsWhatPassedSinceTheLastTrigger) {
   EXPECT_THAT(timer->UpdateLastTriggeredStep(7),
               Optional(AllOf(Field(&SecondOrStepTimer::Elapsed::secs, 0.0),
                              Field(&SecondOrStepTimer::Elapsed::steps, 2))));
+}
+
+// TMR-06: Python's timer would report -4 steps.
+TEST(SecondOrStepTimerStateTest, NothingPassedWhenTheStepWentBack) {
+  absl::StatusOr<SecondOrStepTimer> timer =
+      SecondOrStepTimer::Create(Every::Steps(1));
+  ASSERT_THAT(timer, IsOk());
+  timer->UpdateLastTriggeredStep(5);
+
+  EXPECT_EQ(timer->UpdateLastTriggeredStep(1), std::nullopt);
+  EXPECT_THAT(timer->UpdateLastTriggeredStep(3),
+              Optional(Field(&SecondOrStepTimer::Elapsed::steps, 2)));
 }
 
 // TMR-07.

@@ -136,20 +136,28 @@ class SessionRunContext {
   // the timeout of the step.
   absl::StatusOr<int64_t> GlobalStep();
 
+  // Whether the step before was undone by a Judge(): what hooks know of the
+  // global step may be of a later one. Stays true until a step is not undone,
+  // and no AfterRun() of it fails.
+  bool taken_back() const { return taken_back_; }
+
   // Ends training after this step: ShouldStop() answers true from then on, and
   // `reason` is told. The step itself is finished in any case.
   void RequestStop(std::string reason = "");
   bool stop_requested() const { return stop_requested_; }
   const std::string& stop_reason() const { return stop_reason_; }
 
-  // For the session that runs the hooks: the step number must be read again.
+  // For the session that runs the hooks: the step number must be read again;
+  // the step before was undone.
   void StartPhase() { global_step_.reset(); }
+  void set_taken_back(bool taken_back) { taken_back_ = taken_back; }
 
  private:
   Session* session_;
   const Request* original_;
   const int64_t timeout_in_ms_;
   std::optional<int64_t> global_step_;
+  bool taken_back_ = false;
   bool stop_requested_ = false;
   std::string stop_reason_;
 };
@@ -198,7 +206,8 @@ enum class StepVerdict {
   // or at the end, until a step is judged good.
   kBad,
   // The hook has put the variables back to what they were earlier: it is as if
-  // there had been no step. The caller of Run() gets its values all the same.
+  // there had been no step. The caller of Run() gets its values all the same,
+  // and hooks hear of it in the next step (SessionRunContext::taken_back).
   kUndone,
 };
 

@@ -51,6 +51,10 @@ absl::Status StepCounterHook::AfterCreateSession(Session&, Coordinator&) {
 
 absl::Status StepCounterHook::AfterRun(SessionRunContext& context,
                                        const SessionRunValues&) {
+  if (context.taken_back()) {
+    timer_->Reset();
+    last_step_.reset();
+  }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   if (timer_->ShouldTriggerForStep(step)) Record(step);
   if (step == last_step_) WarnIfTraining(context.original_args(), step);
@@ -89,11 +93,13 @@ void StepCounterHook::WarnIfTraining(const Request& request,
 }
 
 absl::Status StepCounterHook::End(Session&) {
-  writer_.reset();
+  internal::LetGoOf(&writer_);
   return absl::OkStatus();
 }
 
-void StepCounterHook::OnAbort(const absl::Status&) { writer_.reset(); }
+void StepCounterHook::OnAbort(const absl::Status&) {
+  internal::LetGoOf(&writer_);
+}
 
 std::shared_ptr<StepCounterHook> CountSteps(std::string output_dir,
                                             const Every& every) {

@@ -23,8 +23,8 @@ namespace tftrain {
 
 // Logs the steps per second at INFO now and then and, where it has a writer,
 // records them as the scalar "global_step/sec" (the global step's name). The
-// first step of a session starts the clock, so that neither its creation nor
-// a recovery counts.
+// first step of a session starts the clock, and so does the first one after
+// training was taken back, so that neither counts.
 //
 // Warns, at most five times in a process, when the global step stands still
 // from one run to the next. Where the graph's collection "train_op" tells what

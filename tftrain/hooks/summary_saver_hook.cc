@@ -64,7 +64,13 @@ absl::Status SummarySaverHook::AfterCreateSession(Session&, Coordinator&) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SessionRunArgs> SummarySaverHook::BeforeRun(SessionRunContext&) {
+absl::StatusOr<SessionRunArgs> SummarySaverHook::BeforeRun(
+    SessionRunContext& context) {
+  if (context.taken_back()) {
+    // As after a restart.
+    is_first_run_ = true;
+    timer_->Reset();
+  }
   is_requested_ =
       writer_ != nullptr && !args_.empty() &&
       (is_first_run_ || timer_->ShouldTriggerForStep(last_step_ + 1));
@@ -94,13 +100,13 @@ absl::Status SummarySaverHook::AfterRun(SessionRunContext& context,
 }
 
 absl::Status SummarySaverHook::End(Session&) {
-  // A failure of the event file is told by its writer and spoils no training.
-  if (writer_ != nullptr) writer_->Flush().IgnoreError();
-  writer_.reset();
+  internal::LetGoOf(&writer_);
   return absl::OkStatus();
 }
 
-void SummarySaverHook::OnAbort(const absl::Status&) { writer_.reset(); }
+void SummarySaverHook::OnAbort(const absl::Status&) {
+  internal::LetGoOf(&writer_);
+}
 
 std::shared_ptr<SummarySaverHook> SaveSummaries(
     std::string output_dir, const Every& every,

@@ -26,7 +26,7 @@ namespace tftrain {
 // Fetches summaries in the first step of a session and then once every so many
 // steps or seconds, and writes them under the global step after that step. The
 // first step also writes the note from which TensorBoard learns which points of
-// a former run to forget.
+// a former run to forget; so does the first one after training was taken back.
 //
 // Where the summaries need inputs that the caller's steps bring, a step without
 // them (one that feeds no batch, or reads none) is left out, and the next one

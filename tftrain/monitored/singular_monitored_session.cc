@@ -12,6 +12,7 @@
 #include "tftrain/coordination/queue_runner.h"
 #include "tftrain/monitored/internal/hooked_session.h"
 #include "tftrain/setup/session_creator.h"
+#include "tftrain/summary/disk_patience.h"
 
 namespace tftrain {
 
@@ -42,6 +43,15 @@ namespace {
 
 // How long Close() waits, beyond the grace period, for a server's answers.
 constexpr absl::Duration kLastPatience = absl::Milliseconds(900);
+
+// How long event files may hold up the hooks' end: half of the grace period, so
+// that the other half is left for threads, but what a disk in order needs.
+absl::Duration EventFilePatience(double grace_period_secs) {
+  constexpr double kLeastSecs = 0.5;
+  // Written so that NaN counts as zero.
+  return absl::Seconds(
+      grace_period_secs / 2 > kLeastSecs ? grace_period_secs / 2 : kLeastSecs);
+}
 
 std::shared_ptr<Coordinator> MakeCoordinator() {
   Coordinator::Options options;
@@ -84,8 +94,10 @@ SingularMonitoredSession::Create(GraphPtr graph, Options options) {
   const absl::Status opened = CallCatching([&] { return session->Open(); });
   if (opened.ok()) return session;
   FirstError error(opened);
+  const internal::DiskPatience patience(
+      EventFilePatience(session->options_.stop_grace_period_secs));
   session->Abort(opened);
-  error.Update(session->StopAndJoin());
+  error.Update(session->StopAndJoin(patience.spent()));
   return error.status();
 }
 
@@ -194,10 +206,11 @@ void SingularMonitoredSession::Abort(const absl::Status& status) {
   hooks_.clear();
 }
 
-absl::Status SingularMonitoredSession::StopAndJoin() {
+absl::Status SingularMonitoredSession::StopAndJoin(absl::Duration spent) {
   coordinator_->RequestStop();
   Coordinator::JoinOptions join;
-  join.stop_grace_period_secs = options_.stop_grace_period_secs;
+  join.stop_grace_period_secs =
+      options_.stop_grace_period_secs - absl::ToDoubleSeconds(spent);
   join.ignore_live_threads = true;
   join.kept_by_live_threads = std::make_shared<
       std::pair<std::shared_ptr<Session>, std::shared_ptr<Coordinator>>>(
@@ -256,6 +269,8 @@ absl::Status SingularMonitoredSession::Close(absl::Status body) {
     body = coordinator_->status();
   }
   NoteHowItEnded(body);
+  const internal::DiskPatience patience(
+      EventFilePatience(options_.stop_grace_period_secs));
   absl::Status ended;
   if (body.ok() || IsCleanStop(body)) {
     ended = EndHooks();
@@ -265,7 +280,7 @@ absl::Status SingularMonitoredSession::Close(absl::Status body) {
   if (options_.measure_hooks) {
     LOG(INFO) << "Cost of the hooks, " << hook_costs().ToTable();
   }
-  FirstError error(StopAndJoin());
+  FirstError error(StopAndJoin(patience.spent()));
   error.Update(ended);
   if (!IsCleanStop(body)) error.Update(body);
   if (scaffold_->saver() != nullptr) {

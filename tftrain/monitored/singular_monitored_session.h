@@ -99,7 +99,8 @@ class SingularMonitoredSession : public Runnable {
     // Whether an older checkpoint of the folder may take the place of one that
     // is damaged; without it that is an error.
     bool fall_back = true;
-    // How long Close() waits for threads, in seconds.
+    // How long Close() waits for threads and, for half of it at most, for a
+    // disk that does not take the events of hooks, in seconds.
     double stop_grace_period_secs = 120;
     // One checkpoint, which must exist.
     std::string checkpoint_filename_with_path;
@@ -216,8 +217,9 @@ class SingularMonitoredSession : public Runnable {
   // The hooks' last words.
   absl::Status EndHooks();
   void Abort(const absl::Status& status);
-  // Stops the threads and closes the session; returns a thread's failure.
-  absl::Status StopAndJoin();
+  // Stops the threads, within what `spent` leaves of the grace period, and
+  // closes the session; returns a thread's failure.
+  absl::Status StopAndJoin(absl::Duration spent);
   void NoteHowItEnded(const absl::Status& body);
   static absl::Status AlreadyClosed();
 

@@ -78,15 +78,8 @@ class BufferedFile {
   absl::Status Flush() {
     size_t done = 0;
     absl::Status status;
-    while (done < buffer_.size()) {
-      const ssize_t count = CurrentFileOps().Write(fd_, buffer_.data() + done,
-                                                   buffer_.size() - done);
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) {
-        status = ErrnoError(count < 0 ? errno : EIO, "cannot write", path_);
-        break;
-      }
-      done += static_cast<size_t>(count);
+    if (!WriteAll(fd_, buffer_, &done)) {
+      status = ErrnoError(errno, "cannot write", path_);
     }
     written_ += static_cast<int64_t>(done);
     buffer_.erase(0, done);

@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "tensorflow/core/framework/graph.pb.h"
 #include "tensorflow/core/framework/summary.pb.h"
 #include "tensorflow/core/framework/tensor.h"
@@ -25,6 +26,7 @@
 #include "tftrain/base/file.h"
 #include "tftrain/base/fork.h"
 #include "tftrain/base/utf8.h"
+#include "tftrain/summary/disk_patience.h"
 #include "tftrain/summary/drawing.h"
 #include "tftrain/summary/event_file.h"
 #include "tftrain/summary/scalar_event.h"
@@ -183,40 +185,57 @@ class EventFileWriter::Core {
     }
   }
 
-  absl::Status Flush() {
-    MutexLock lock(mu_);
-    if (closing_) return absl::OkStatus();
-    const uint64_t wanted = ++flush_requested_;
-    wake_.NotifyOne();
-    const absl::Duration deadline = Clock::Real()->Monotonic() + wait();
-    while (flush_done_ < wanted) {
-      if (!flushed_.WaitFor(mu_, deadline - Clock::Real()->Monotonic()) &&
-          flush_done_ < wanted) {
-        return TooSlow();
+  // Waits until all that was added before is written, or the disk stands still.
+  absl::Status AwaitFlush() {
+    const internal::DiskPatience::Wait wait(patience());
+    uint64_t wanted = 0;
+    {
+      MutexLock lock(mu_);
+      if (closing_ || !Stall().ok()) return Stall();
+      wanted = ++flush_requested_;
+      wake_.NotifyOne();
+      while (flush_done_ < wanted && flushed_.WaitFor(mu_, wait.left())) {
       }
+      if (flush_done_ >= wanted) return absl::OkStatus();
     }
-    return std::exchange(error_, absl::OkStatus());
+    return NoteStall(wanted, wait.limit());
   }
 
-  // Tells the thread to end. False if it was told before.
-  bool RequestClose() {
+  // Tells the thread to end.
+  void RequestClose() {
     MutexLock lock(mu_);
-    if (std::exchange(closing_, true)) return false;
+    closing_ = true;
     wake_.NotifyOne();
-    return true;
   }
 
-  absl::Duration wait() const { return absl::Seconds(options_.wait_secs); }
+  // Says once what keeps the disk from the flush `wanted`, for which `waited`
+  // was too short.
+  absl::Status NoteStall(uint64_t wanted, absl::Duration waited) {
+    absl::Status stall;
+    {
+      MutexLock lock(mu_);
+      if (!Stall().ok()) return Stall();
+      stalled_flush_ = wanted;
+      stall = stall_ = absl::DeadlineExceededError(absl::StrFormat(
+          "the events for \"%s\" were not written within %g s, check the "
+          "disk",
+          options_.logdir, absl::ToDoubleSeconds(waited)));
+    }
+    LOG(WARNING) << "Nobody waits any longer: " << stall.message();
+    return stall;
+  }
+
+  // The most that a caller waits for the thread: nothing while what a former
+  // one waited for in vain is still to be written.
+  absl::Duration patience() const {
+    MutexLock lock(mu_);
+    return Stall().ok() ? absl::Seconds(options_.wait_secs)
+                        : absl::ZeroDuration();
+  }
 
   absl::Status TakeError() {
     MutexLock lock(mu_);
     return std::exchange(error_, absl::OkStatus());
-  }
-
-  absl::Status TooSlow() const {
-    return absl::DeadlineExceededError(absl::StrFormat(
-        "the events for \"%s\" were not written within %g s, check the disk",
-        options_.logdir, options_.wait_secs));
   }
 
   bool closed() const {
@@ -260,7 +279,10 @@ class EventFileWriter::Core {
       }
       for (Item& item : batch) Write(&item);
       FlushFile();
-      if (last) CloseFile();
+      if (last) {
+        CloseFile();
+        TellLost();
+      }
       batch.clear();
       MutexLock lock(mu_);
       writing_events_ = 0;
@@ -272,6 +294,11 @@ class EventFileWriter::Core {
   }
 
  private:
+  // The error of a disk that stands still, until it goes on.
+  absl::Status Stall() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return flush_done_ < stalled_flush_ ? stall_ : absl::OkStatus();
+  }
+
   // Why an item is not taken into the queue, or null; counts it.
   const char* Refuse(size_t bytes, bool droppable)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -445,6 +472,25 @@ class EventFileWriter::Core {
     file_.reset();
   }
 
+  void TellLost() const {
+    const Stats now = stats();
+    std::vector<std::string> reasons;
+    int64_t lost = 0;
+    const auto add = [&](int64_t count, const char* reason) {
+      lost += count;
+      if (count > 0) reasons.push_back(absl::StrCat(count, " ", reason));
+    };
+    add(now.dropped_full, "as too many waited for the disk");
+    add(now.dropped_error, "by errors of the disk");
+    add(now.dropped_large, "larger than 2 GiB");
+    add(now.dropped_invalid, "that cannot be drawn");
+    if (lost == 0) return;
+    LOG(WARNING) << "Events for \"" << options_.logdir
+                 << "\" that were lost: " << lost << " of "
+                 << now.written + lost << " (" << absl::StrJoin(reasons, ", ")
+                 << ")";
+  }
+
   // Adds what the file gained since it had `before` records.
   void CountWritten(int64_t before) {
     // The first record is the version.
@@ -500,6 +546,9 @@ class EventFileWriter::Core {
   absl::Duration next_flush_ ABSL_GUARDED_BY(mu_) = -absl::InfiniteDuration();
   uint64_t flush_requested_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t flush_done_ ABSL_GUARDED_BY(mu_) = 0;
+  // The last one that was waited for in vain, and what was said then.
+  uint64_t stalled_flush_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Status stall_ ABSL_GUARDED_BY(mu_);
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status error_ ABSL_GUARDED_BY(mu_);
   std::string path_ ABSL_GUARDED_BY(mu_);
@@ -544,11 +593,7 @@ EventFileWriter::~EventFileWriter() {
     new std::shared_ptr<Thread>(thread_);
     return;
   }
-  const absl::Status status = Close();
-  if (!status.ok()) {
-    LOG(WARNING) << "Closing the events of \"" << logdir_
-                 << "\": " << status.message();
-  }
+  Close().IgnoreError();  // It is in the log.
 }
 
 bool EventFileWriter::InForkedChild() const {
@@ -742,17 +787,22 @@ absl::Status EventFileWriter::AddRunMetadata(
 }
 
 absl::Status EventFileWriter::Flush() {
-  return InForkedChild() ? absl::OkStatus() : core_->Flush();
+  if (InForkedChild()) return absl::OkStatus();
+  TF_RETURN_IF_ERROR(core_->AwaitFlush());
+  return core_->TakeError();
+}
+
+void EventFileWriter::AwaitFlush() {
+  if (!InForkedChild()) core_->AwaitFlush().IgnoreError();
 }
 
 absl::Status EventFileWriter::Close() {
   if (InForkedChild()) return absl::OkStatus();
-  const bool first = core_->RequestClose();
-  if (!thread_->JoinFor(core_->wait())) {
-    thread_->Detach();
-    return first ? core_->TooSlow() : absl::OkStatus();
-  }
-  return core_->TakeError();
+  core_->RequestClose();
+  const internal::DiskPatience::Wait wait(core_->patience());
+  if (thread_->JoinFor(wait.left())) return core_->TakeError();
+  thread_->Detach();
+  return core_->NoteStall(std::numeric_limits<uint64_t>::max(), wait.limit());
 }
 
 bool EventFileWriter::closed() const {

@@ -40,11 +40,14 @@ class Drawing;
 }  // namespace internal
 
 // Adds events to a queue that a thread of its own writes to a file. Adding
-// costs the caller no system call and never waits for the disk: when the queue
-// is full, the event is dropped and counted. Summaries are worth less than the
-// training they are about, so that no failure of the disk ends a step: it is
-// logged once, counted, and told by the next `Flush` or `Close`; the next
-// event then begins a new file, so that a torn record hides nothing behind it.
+// never waits for the disk: when the queue is full, the event is dropped and
+// counted. Nor does it make a system call, but for the first event after a
+// flush and the one that makes a batch full, which wake the thread. Summaries
+// are worth less than the training they are about, so that no failure of the
+// disk ends a step: it is logged once, counted, and told by the next `Flush` or
+// `Close`; the next event then begins a new file, so that a torn record hides
+// nothing behind it. When the writer closes, the log tells how many events were
+// lost, if any, and why.
 //
 // States: open -> closed. The folder is made at once, the file with the first
 // event. What was written by a flush stays should this process die; it is not
@@ -91,7 +94,9 @@ class EventFileWriter {
     mode_t file_mode = 0666;
 
     // The longest that `Flush` and `Close` wait for the disk, in seconds of
-    // real time.
+    // real time. While a monitored session closes, all writers together have
+    // half of its grace period. Where one has waited in vain, the next call
+    // does not wait until the disk goes on.
     double wait_secs = 60;
 
     // Where events get their time from, which outlives the writer; null for
@@ -129,7 +134,7 @@ class EventFileWriter {
   EventFileWriter(const EventFileWriter&) = delete;
   EventFileWriter& operator=(const EventFileWriter&) = delete;
 
-  // Closes; an error is only logged.
+  // Closes; an error is in the log.
   ~EventFileWriter();
 
   // Adds `event`, with the present time if it has none. Also the other
@@ -221,14 +226,20 @@ class EventFileWriter {
                               std::optional<int64_t> step = std::nullopt);
 
   // Waits until everything added before has been handed to the system. OK on
-  // a closed writer.
+  // a writer that is closed in full.
   //
   // Errors: the first one of the disk since the last `Flush`;
-  // kDeadlineExceeded after `wait_secs`.
+  // kDeadlineExceeded after `wait_secs`, and at once while the disk has not
+  // written what an earlier call waited for.
   absl::Status Flush();
 
+  // The same for one of several users of the writer: errors are left for the
+  // next `Flush` or `Close` to tell.
+  void AwaitFlush();
+
   // Writes what waits, closes the file and ends the thread; a thread that the
-  // disk holds up is left to itself after `wait_secs`. Later calls do nothing.
+  // disk holds up is left to itself after `wait_secs`. Later calls only tell
+  // whether it is held up still.
   //
   // Errors: as `Flush`.
   absl::Status Close();

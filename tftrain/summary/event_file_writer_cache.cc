@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
@@ -76,13 +75,8 @@ void EventFileWriterCache::Clear() {
     }
     cache.writers.clear();
   }
-  for (const auto& writer : writers) {
-    const absl::Status status = writer->Close();
-    if (!status.ok()) {
-      LOG(WARNING) << "Closing the events of \"" << writer->logdir()
-                   << "\": " << status.message();
-    }
-  }
+  // Errors are in the log.
+  for (const auto& writer : writers) writer->Close().IgnoreError();
 }
 
 }  // namespace tftrain

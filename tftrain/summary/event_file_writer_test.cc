@@ -26,6 +26,7 @@
 #include "tensorflow/core/util/event.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/file_ops.h"
+#include "tftrain/summary/disk_patience.h"
 #include "tftrain/summary/event_reader_for_test.h"
 #include "tftrain/testing/fake_clock.h"
 #include "tftrain/testing/faulty_file_ops.h"
@@ -37,6 +38,7 @@ namespace tftrain {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -811,6 +813,110 @@ TEST_F(EventFileWriterTest, FlushAndCloseDoNotWaitForeverForTheDisk) {
   files.Release();
   files.AwaitCloses(1);
   EXPECT_THAT(Events(), ElementsAre("a=1"));
+}
+
+// WRT-09: what was waited for in vain once is not waited for again.
+TEST_F(EventFileWriterTest, ADiskThatStandsStillIsWaitedForOnce) {
+  LogCapture log;
+  GatedFileOps files;
+  EventFileWriter::Options options;
+  options.wait_secs = 0.01;
+  const auto writer = Open(options);
+  files.Hold();
+  writer->AddScalar("a", 1);
+  files.AwaitOpen();
+  const absl::Status stall = writer->Flush();
+  EXPECT_THAT(stall, StatusIs(absl::StatusCode::kDeadlineExceeded,
+                              HasSubstr("within 0.01 s")));
+
+  EXPECT_EQ(writer->Flush(), stall);
+  writer->AwaitFlush();
+  EXPECT_EQ(writer->Close(), stall);
+  EXPECT_EQ(writer->Close(), stall);
+  EXPECT_EQ(writer->Flush(), stall);
+  EXPECT_THAT(log.lines(), ElementsAre(HasSubstr("were not written within")));
+
+  files.Release();
+  while (!writer->Close().ok()) {
+  }
+  EXPECT_THAT(Events(), ElementsAre("a=1"));
+}
+
+TEST_F(EventFileWriterTest, ADiskThatGoesOnIsWaitedForAgain) {
+  GatedFileOps files;
+  EventFileWriter::Options options;
+  options.wait_secs = 0.05;
+  const auto writer = Open(options);
+  files.Hold();
+  writer->AddScalar("a", 1);
+  files.AwaitOpen();
+  EXPECT_THAT(writer->Flush(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+
+  files.Release();
+  while (!writer->Flush().ok()) {
+  }
+
+  EXPECT_THAT(Events(), ElementsAre("a=1"));
+}
+
+TEST_F(EventFileWriterTest, WritersOfOneSessionShareItsPatience) {
+  GatedFileOps files;
+  std::vector<std::shared_ptr<EventFileWriter>> writers;
+  for (int i = 0; i < 3; ++i) writers.push_back(Open());  // 60 s for each
+  files.Hold();
+  for (const auto& writer : writers) writer->AddScalar("a", 1);
+  const internal::DiskPatience patience(absl::Milliseconds(20));
+
+  for (const auto& writer : writers) {
+    EXPECT_THAT(writer->Flush(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+    EXPECT_THAT(writer->Close(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  }
+
+  EXPECT_GE(patience.spent(), absl::Milliseconds(20));
+  EXPECT_LT(patience.spent(), absl::Seconds(30));
+  files.Release();
+  for (const auto& writer : writers) {
+    while (!writer->Close().ok()) {
+    }
+  }
+}
+
+// WRT-10
+TEST_F(EventFileWriterTest, AwaitFlushLeavesTheErrorToTheNextCall) {
+  GatedFileOps files;
+  const auto writer = Open();
+  files.SetFull(true);
+  writer->AddScalar("a", 1);
+
+  writer->AwaitFlush();
+
+  EXPECT_EQ(writer->stats().dropped_error, 1);
+  EXPECT_THAT(writer->Close(), StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+TEST_F(EventFileWriterTest, TellsAtTheEndWhatWasLost) {
+  LogCapture log;
+  GatedFileOps files;
+  EventFileWriter::Options options;
+  options.max_queue = 2;
+  const auto writer = Open(options);
+  files.Hold();
+  writer->AddScalar("a", 1);
+  files.AwaitOpen();
+  for (int i = 2; i <= 6; ++i) writer->AddScalar("a", static_cast<float>(i));
+  files.SetFull(true);
+  files.Release();
+  writer->Flush().IgnoreError();
+  files.SetFull(false);
+  writer->AddScalar("a", 7);
+
+  EXPECT_THAT(writer->Close(), IsOk());
+
+  EXPECT_THAT(log.lines(),
+              Contains(AllOf(HasSubstr(dir_.path()),
+                             HasSubstr("were lost: 6 of 7 (4 as too many waited"
+                                       " for the disk, 2 by errors of the "
+                                       "disk)"))));
 }
 
 TEST_F(EventFileWriterTest, ThreadsMayAddTogether) {

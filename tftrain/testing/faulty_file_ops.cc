@@ -61,6 +61,10 @@ ssize_t FaultyFileOps::Write(int fd, const void* data, size_t size) {
   return FileOps::Write(fd, data, size);
 }
 
+int FaultyFileOps::Truncate(int fd, off_t size) {
+  return Fails("ftruncate") ? -1 : FileOps::Truncate(fd, size);
+}
+
 int FaultyFileOps::Sync(int fd) {
   return Fails("fsync") ? -1 : FileOps::Sync(fd);
 }

@@ -47,14 +47,15 @@ class FaultyFileOps : public internal::FileOps {
   void LimitWrites(size_t size);
 
   // The names of the calls made since the last FailCall, in order: "open",
-  // "read", "pread", "write", "fsync", "close", "fchmod", "fstat", "stat",
-  // "rename", "unlink", "mkdir".
+  // "read", "pread", "write", "ftruncate", "fsync", "close", "fchmod", "fstat",
+  // "stat", "rename", "unlink", "mkdir".
   std::vector<std::string> calls() const;
 
   int Open(const char* path, int flags, mode_t mode) override;
   ssize_t Read(int fd, void* data, size_t size) override;
   ssize_t Pread(int fd, void* data, size_t size, off_t offset) override;
   ssize_t Write(int fd, const void* data, size_t size) override;
+  int Truncate(int fd, off_t size) override;
   int Sync(int fd) override;
   int Close(int fd) override;
   int ChangeMode(int fd, mode_t mode) override;

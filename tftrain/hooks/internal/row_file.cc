@@ -20,21 +20,6 @@ namespace {
 
 constexpr int64_t kMaxBytes = int64_t{1} << 30;
 
-// Writes `bytes` at the end of the file, in one call unless the system takes
-// less at once.
-absl::Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t count =
-        CurrentFileOps().Write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) {
-      return ErrnoError(count < 0 ? errno : EIO, "cannot write", path);
-    }
-    bytes.remove_prefix(static_cast<size_t>(count));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 std::string RowFile::Kept(const std::string& contents, int64_t step) {
@@ -73,38 +58,51 @@ absl::Status RowFile::Open(int64_t step) {
                        header_, "\"; move it away, or choose another name"));
     }
   }
-  if (kept != *contents) {
+  if (!absl::StartsWith(*contents, kept)) {
     WriteOptions options;
+    options.durable = false;
     options.mode = mode_;
     struct stat stat;
     if (CurrentFileOps().Stat(path_.c_str(), &stat) == 0) {
       options.mode = stat.st_mode & 0777;
     }
     TF_RETURN_IF_ERROR(WriteFileAtomically(path_, kept, options));
+    contents = kept;
   }
-  return Reopen();
+  return Reopen(kept.size() < contents->size()
+                    ? std::optional<size_t>(kept.size())
+                    : std::nullopt);
 }
 
-absl::Status RowFile::Reopen() {
+absl::Status RowFile::Reopen(std::optional<size_t> kept_bytes) {
   constexpr int kFlags =
       O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   do {
     fd_ = CurrentFileOps().Open(path_.c_str(), kFlags, mode_);
   } while (fd_ < 0 && errno == EINTR);
-  return fd_ < 0 ? ErrnoError(errno, "cannot open", path_) : absl::OkStatus();
+  if (fd_ < 0) return ErrnoError(errno, "cannot open", path_);
+  // A disk that is full has room for this, but not for a file in its place.
+  if (kept_bytes.has_value() &&
+      CurrentFileOps().Truncate(fd_, static_cast<off_t>(*kept_bytes)) != 0) {
+    const int error = errno;
+    Close();
+    return ErrnoError(error, "cannot shorten", path_);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status RowFile::Append(int64_t step, std::string_view row) {
   if (fd_ < 0 || (last_step_.has_value() && *last_step_ >= step)) {
     TF_RETURN_IF_ERROR(Open(step - 1));
   }
-  const absl::Status written = WriteAll(fd_, absl::StrCat(row, "\n"), path_);
-  if (written.ok()) {
-    last_step_ = step;
-  } else {
+  size_t written = 0;
+  if (!WriteAll(fd_, absl::StrCat(row, "\n"), &written)) {
+    const int error = errno;
     Close();
+    return ErrnoError(error, "cannot write", path_);
   }
-  return written;
+  last_step_ = step;
+  return absl::OkStatus();
 }
 
 void RowFile::Close() {

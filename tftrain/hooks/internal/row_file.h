@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -43,7 +44,7 @@ class RowFile {
 
   // Opens the file, making it and its folder if need be. Rows of steps beyond
   // `step` and a last line that is not whole are taken away, all in one
-  // moment; what else stands in the file stays.
+  // moment; what else stands in the file stays. Nothing is forced to the disk.
   // Errors: kFailedPrecondition for a file with another header;
   // kResourceExhausted for one of more than 1 GiB; those of base/file.h.
   absl::Status Open(int64_t step);
@@ -56,7 +57,8 @@ class RowFile {
   void Close();
 
  private:
-  absl::Status Reopen();
+  // Opens the file, of which so many bytes stay; nothing for all of them.
+  absl::Status Reopen(std::optional<size_t> kept_bytes);
   // What of `contents` stays.
   std::string Kept(const std::string& contents, int64_t step);
 

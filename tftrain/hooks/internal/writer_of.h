@@ -24,6 +24,14 @@ inline absl::StatusOr<std::shared_ptr<EventFileWriter>> WriterOf(
   return EventFileWriterCache::Get(folder);
 }
 
+// Lets go of a writer, which others may hold as well, at the end of a session,
+// good or bad: what it was given is in the file, unless the disk fails. The log
+// tells that, and it spoils no training.
+inline void LetGoOf(std::shared_ptr<EventFileWriter>* writer) {
+  if (*writer != nullptr) (*writer)->AwaitFlush();
+  writer->reset();
+}
+
 }  // namespace tftrain::internal
 
 #endif  // TFTRAIN_HOOKS_INTERNAL_WRITER_OF_H_

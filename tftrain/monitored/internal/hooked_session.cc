@@ -122,6 +122,7 @@ absl::Status HookedSession::Run(
         "; ask ShouldStop before each step"));
   }
   SessionRunContext context(session_, request.get(), options);
+  context.set_taken_back(taken_back_);
   absl::Status status = RunStep(request, feeds, options, metadata, context);
   // A stop that was asked for counts, whatever came after it.
   if (context.stop_requested()) {
@@ -173,9 +174,14 @@ absl::Status HookedSession::RunStep(const RequestPtr& request,
   if (any_judges_) {
     TF_ASSIGN_OR_RETURN(const StepVerdict verdict,
                         Judge(context, options, metadata));
-    if (verdict == StepVerdict::kUndone) return absl::OkStatus();
+    if (verdict == StepVerdict::kUndone) {
+      taken_back_ = true;
+      return absl::OkStatus();
+    }
   }
-  return AfterRun(context, options, metadata);
+  TF_RETURN_IF_ERROR(AfterRun(context, options, metadata));
+  taken_back_ = false;
+  return absl::OkStatus();
 }
 
 absl::Status HookedSession::BeforeRun(const RequestPtr& request,

@@ -139,6 +139,7 @@ class HookedSession {
   const std::vector<HookEntry>& hooks_;
   const bool measure_;
   bool any_judges_ = false;
+  bool taken_back_ = false;       // by the step before
   std::list<SharedStep> shared_;  // the caller's requests of late
 
   // Of the step that runs; kept so that idle steps allocate nothing.
