@@ -11,7 +11,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-targets=(index_table bundle state_text file_name meta_graph)
+targets=(index_table bundle v1_checkpoint state_text file_name meta_graph)
 wanted=${1:-all}
 runs=${2:-100000}
 if [ "$wanted" != all ]; then

@@ -29,6 +29,7 @@
 #include "process_state.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/checkpoint/internal/index_table_for_test.h"
 #include "tftrain/checkpoint/saver_test_model.h"
 #include "tftrain/setup/session_manager.h"
 #include "tftrain/testing/matchers.h"
@@ -38,6 +39,8 @@ namespace tftrain {
 namespace {
 
 namespace fs = std::filesystem;
+namespace table = internal::table_for_test;
+using ::testing::AnyOf;
 
 // The files of a folder and what is in them, links as such.
 std::map<std::string, std::string> Tree(const std::string& folder) {
@@ -288,6 +291,15 @@ std::vector<Damage> Files() {
          Put(path, State("model-10", std::vector<std::string>(20000, "m")));
        }),
        "20"},
+      {"StateNamesACraftedTable",
+       [](const std::string& run) {
+         // It ends TensorFlow's reader, and the program.
+         const std::string row = table::Varint(0) + table::Varint(0xffffffff) +
+                                 table::Varint(0) + std::string(20, 'k');
+         Put(JoinPath(run, "notes"), table::Table({{"z", table::Block(row)}}));
+         Put(JoinPath(run, "checkpoint"), State("notes", {"notes"}));
+       },
+       "20"},
       {"AllIndexesGone",
        [](const std::string& run) {
          for (const std::string step : {"0", "10", "20"}) {
@@ -353,6 +365,17 @@ TEST_F(HostileFolderTest, AFolderWithoutCheckpointsIsANewStart) {
   EXPECT_EQ(Outcome(), "nothing");
   Put(InRun("model-5.data-00000-of-00001"), "never committed");
   EXPECT_EQ(Outcome(), "nothing");
+}
+
+// Row 11, R4: somebody wrote it, for a checkpoint.
+TEST_F(HostileFolderTest, AStateFileWithoutACheckpointIsNoNewStart) {
+  for (const Damage& damage : Texts()) {
+    Reset();
+    damage.apply(run_);
+    EXPECT_THAT(Outcome(), AnyOf("FAILED_PRECONDITION", "DATA_LOSS"))
+        << damage.name;
+  }
+  ExpectVictimUntouched();
 }
 
 // Row 11: edits of a good state file, by the pieces of its grammar.

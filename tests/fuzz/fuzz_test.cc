@@ -25,7 +25,10 @@
 #include "absl/time/time.h"
 #include "tests/fuzz/inputs.h"
 #include "tests/fuzz/targets.h"
+#include "tftrain/base/file.h"
 #include "tftrain/checkpoint/internal/index_table.h"
+#include "tftrain/checkpoint/internal/v1_checkpoint.h"
+#include "tftrain/testing/temp_dir.h"
 
 namespace tftrain {
 namespace {
@@ -84,6 +87,8 @@ TEST(FuzzInputsTest, ManyGetBeyondTheChecksums) {
   constexpr int kInputs = 1000;
   int tables = 0;
   int bundles = 0;
+  int v1_checkpoints = 0;
+  const TempDir dir;
   for (uint64_t seed = 0; seed < kInputs; ++seed) {
     Random random(seed);
     if (internal::IndexTable::Parse(MakeIndexTable(random)).ok()) ++tables;
@@ -93,10 +98,15 @@ TEST(FuzzInputsTest, ManyGetBeyondTheChecksums) {
     if (internal::IndexTable::Parse(bundle.substr(sizeof(size), size)).ok()) {
       ++bundles;
     }
+    ASSERT_TRUE(
+        WriteFileAtomically(dir / "m", MakeV1Checkpoint(random), {false}).ok());
+    if (internal::CheckV1Checkpoint(dir / "m").ok()) ++v1_checkpoints;
   }
   EXPECT_GT(tables, kInputs / 4);
   EXPECT_LT(tables, kInputs * 3 / 4);
   EXPECT_GT(bundles, kInputs * 3 / 4);
+  EXPECT_GT(v1_checkpoints, kInputs / 4);
+  EXPECT_LT(v1_checkpoints, kInputs * 3 / 4);
 }
 
 }  // namespace

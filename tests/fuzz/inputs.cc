@@ -21,6 +21,8 @@
 #include "tensorflow/core/platform/snappy.h"
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
 #include "tensorflow/core/protobuf/tensor_bundle.pb.h"
+#include "tensorflow/core/util/saved_tensor_slice.pb.h"
+#include "tensorflow/core/util/saved_tensor_slice_util.h"
 #include "tensorflow/core/util/tensor_bundle/tensor_bundle.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state_text.h"
@@ -214,15 +216,16 @@ void ChangeShape(Random& random, tensorflow::TensorShapeProto* shape) {
   }
 }
 
-void ChangeSlice(Random& random, BundleEntryProto* entry) {
-  if (entry->slices_size() == 0 || random.OneIn(4)) {
-    *entry->add_slices() = entry->slices_size() > 0
-                               ? entry->slices(0)
-                               : tensorflow::TensorSliceProto();
+using Slices = google::protobuf::RepeatedPtrField<tensorflow::TensorSliceProto>;
+
+void ChangeSlice(Random& random, Slices* slices) {
+  if (slices->empty() || random.OneIn(4)) {
+    *slices->Add() =
+        slices->empty() ? tensorflow::TensorSliceProto() : slices->Get(0);
     return;
   }
-  auto* const slice = entry->mutable_slices(
-      static_cast<int>(random.Below(entry->slices_size())));
+  auto* const slice =
+      slices->Mutable(static_cast<int>(random.Below(slices->size())));
   if (slice->extent_size() == 0 || random.OneIn(4)) {
     slice->add_extent();
     return;
@@ -259,7 +262,7 @@ void ChangeEntry(Random& random, const Checkpoint& checkpoint,
       entry->set_crc32c(static_cast<uint32_t>(random.Next()));
       break;
     case 6:
-      ChangeSlice(random, entry);
+      ChangeSlice(random, entry->mutable_slices());
       break;
     case 7: {  // another type of the same size, another shape of as many
       static constexpr tensorflow::DataType kTypes[] = {
@@ -354,6 +357,67 @@ void ChangeVariants(Random& random, BundleEntryProto* entry,
   *data += written;
 }
 
+// The rows of a checkpoint of the first format.
+struct V1Checkpoint {
+  tensorflow::SavedTensorSlices meta;
+  std::map<std::string, tensorflow::SavedTensorSlices> parts;
+
+  // Adds a tensor in these parts; returns them.
+  std::vector<tensorflow::TensorProto*> Add(
+      const std::string& name, tensorflow::DataType dtype,
+      const TensorShape& shape, const std::vector<std::string>& slices) {
+    auto* const tensor = meta.mutable_meta()->add_tensor();
+    tensor->set_name(name);
+    tensor->set_type(dtype);
+    shape.AsProto(tensor->mutable_shape());
+    std::vector<tensorflow::TensorProto*> added;
+    for (const std::string& text : slices) {
+      const TensorSlice slice = TensorSlice::ParseOrDie(text);
+      slice.AsProto(tensor->add_slice());
+      added.push_back(
+          parts[tensorflow::checkpoint::EncodeTensorNameSlice(name, slice)]
+              .mutable_data()
+              ->mutable_data());
+    }
+    return added;
+  }
+};
+
+V1Checkpoint RealV1Checkpoint() {
+  V1Checkpoint checkpoint;
+  for (auto* const part :
+       checkpoint.Add("dense/kernel", tensorflow::DT_FLOAT, TensorShape({4, 3}),
+                      {"0,2:-", "2,2:-"})) {
+    for (int i = 0; i < 6; ++i) part->add_float_val(1);
+  }
+  checkpoint.Add("global_step", tensorflow::DT_INT64, TensorShape({}), {""})
+      .front()
+      ->add_int64_val(1);
+  auto* const text =
+      checkpoint.Add("text", tensorflow::DT_STRING, TensorShape({2}), {"-"})
+          .front();
+  text->add_string_val("some text");
+  text->add_string_val("");
+  return checkpoint;
+}
+
+void ChangeV1Tensor(Random& random, tensorflow::SavedSliceMeta* tensor) {
+  switch (random.Below(4)) {
+    case 0:
+      tensor->set_type(static_cast<tensorflow::DataType>(random.Below(130)));
+      break;
+    case 1:
+      ChangeShape(random, tensor->mutable_shape());
+      break;
+    case 2:
+      ChangeSlice(random, tensor->mutable_slice());
+      break;
+    case 3:
+      tensor->set_name("text");
+      break;
+  }
+}
+
 }  // namespace
 
 uint64_t Random::Next() {
@@ -435,6 +499,29 @@ std::string MakeBundle(Random& random) {
     if (!key.empty()) rows.emplace_back(key, std::move(value));
   }
   return JoinBundle(WriteTable(random, rows, random.OneIn(16)), data);
+}
+
+std::string MakeV1Checkpoint(Random& random) {
+  V1Checkpoint checkpoint = RealV1Checkpoint();
+  if (random.OneIn(2)) {
+    auto* const tensors = checkpoint.meta.mutable_meta()->mutable_tensor();
+    ChangeV1Tensor(
+        random,
+        tensors->Mutable(static_cast<int>(random.Below(tensors->size()))));
+  }
+  Rows rows = {{"", checkpoint.meta.SerializeAsString()}};
+  for (auto& [key, part] : checkpoint.parts) {
+    tensorflow::TensorProto& values = *part.mutable_data()->mutable_data();
+    if (random.OneIn(32)) values.add_float_val(1);
+    if (random.OneIn(32)) values.add_string_val("");
+    rows.emplace_back(key, part.SerializeAsString());
+  }
+  if (random.OneIn(8)) {
+    std::string& value = rows[random.Below(rows.size())].second;
+    value = Damage(random, value);
+  }
+  if (random.OneIn(16)) rows.pop_back();
+  return WriteTable(random, rows, random.OneIn(4));
 }
 
 std::string MakeStateText(Random& random) {

@@ -39,6 +39,7 @@ std::string JoinBundle(std::string_view index, std::string_view data);
 
 std::string MakeIndexTable(Random& random);
 std::string MakeBundle(Random& random);
+std::string MakeV1Checkpoint(Random& random);
 std::string MakeStateText(Random& random);
 std::string MakeFileName(Random& random);
 std::string MakeMetaGraph(Random& random);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
+#include "tensorflow/core/util/tensor_slice_reader.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/file_ops.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
@@ -22,6 +23,7 @@
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/bundle.h"
 #include "tftrain/checkpoint/internal/index_table.h"
+#include "tftrain/checkpoint/internal/v1_checkpoint.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/testing/temp_dir.h"
 
@@ -185,6 +187,22 @@ int FuzzBundle(const uint8_t* data, size_t size) {
   return 0;
 }
 
+int FuzzV1Checkpoint(const uint8_t* data, size_t size) {
+  static const TempDir* const dir = new TempDir;
+  const std::string path = *dir / "m";
+  CHECK(WriteFileAtomically(path, Bytes(data, size), {false}).ok());
+  const absl::Status checked = internal::CheckV1Checkpoint(path);
+  CheckCode(checked);
+  if (!checked.ok()) return 0;
+  const tensorflow::checkpoint::TensorSliceReader reader(path);
+  for (const auto& [name, shape] : reader.GetVariableToShapeMap()) {
+    std::unique_ptr<tensorflow::Tensor> tensor;
+    reader.GetTensor(name, &tensor).IgnoreError();
+    CHECK(tensor == nullptr || tensor->shape() == shape) << name;
+  }
+  return 0;
+}
+
 int FuzzStateText(const uint8_t* data, size_t size) {
   const std::string_view text = Bytes(data, size);
   const auto state = ParseCheckpointState(text);
@@ -251,6 +269,7 @@ const std::vector<FuzzTarget>& FuzzTargets() {
   static const auto* const targets = new std::vector<FuzzTarget>{
       {"index_table", FuzzIndexTable, MakeIndexTable},
       {"bundle", FuzzBundle, MakeBundle},
+      {"v1_checkpoint", FuzzV1Checkpoint, MakeV1Checkpoint},
       {"state_text", FuzzStateText, MakeStateText},
       {"file_name", FuzzFileName, MakeFileName},
       {"meta_graph", FuzzMetaGraph, MakeMetaGraph},

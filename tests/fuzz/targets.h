@@ -25,6 +25,10 @@ int FuzzIndexTable(const uint8_t* data, size_t size);
 // and every tensor has the type and shape that was said.
 int FuzzBundle(const uint8_t* data, size_t size);
 
+// A checkpoint of TensorFlow's first format: what passes our check does not end
+// TensorFlow's reader.
+int FuzzV1Checkpoint(const uint8_t* data, size_t size);
+
 // A state file: what is understood is written and understood again, and the
 // paths taken from it stay in the folder.
 int FuzzStateText(const uint8_t* data, size_t size);

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <system_error>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -18,9 +18,12 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
+#include "tftrain/checkpoint/internal/normal_path.h"
 
 namespace tftrain {
 namespace {
+
+using internal::NormalPath;
 
 bool IsAbsolute(std::string_view path) { return absl::StartsWith(path, "/"); }
 
@@ -31,25 +34,19 @@ bool HasDotDot(std::string_view path) {
   return false;
 }
 
-// `path` from the root on, without `.`, `..` and doubled slashes; links are
-// not looked at. An empty path is the working directory.
-std::filesystem::path NormalPath(std::string_view path) {
-  std::error_code error;
-  std::filesystem::path absolute(path);
-  if (!absolute.is_absolute()) {
-    absolute = std::filesystem::current_path(error) / absolute;
-  }
-  absolute = absolute.lexically_normal();
-  return absolute.has_filename() ? absolute : absolute.parent_path();
-}
-
 std::string RelativeTo(std::string_view folder, std::string_view path) {
-  return NormalPath(path).lexically_relative(NormalPath(folder)).string();
+  return std::filesystem::path(NormalPath(path))
+      .lexically_relative(NormalPath(folder))
+      .string();
 }
 
 bool IsInside(std::string_view folder, std::string_view path) {
   const std::string relative = RelativeTo(folder, path);
   return !relative.empty() && relative != "." && !HasDotDot(relative);
+}
+
+bool HaveOneBase(std::string_view a, std::string_view b) {
+  return BaseOfPrefix(BaseName(a)) == BaseOfPrefix(BaseName(b));
 }
 
 absl::Status CheckFilename(std::string_view latest_filename) {
@@ -63,6 +60,7 @@ absl::Status CheckFilename(std::string_view latest_filename) {
 }
 
 // Where the file says a checkpoint lies, or nothing if it may not lie there.
+// What lies in the folder has one spelling, whatever the file's is.
 std::optional<std::string> Locate(std::string_view folder,
                                   const std::string& entry,
                                   bool allow_outside) {
@@ -71,11 +69,14 @@ std::optional<std::string> Locate(std::string_view folder,
       absl::StrContains(entry, '\0')) {
     return std::nullopt;
   }
-  if (!IsAbsolute(entry)) {
-    if (HasDotDot(entry) && !allow_outside) return std::nullopt;
-    return JoinPath(folder, entry);
+  const bool may_be_followed = allow_outside || !HasDotDot(entry);
+  const std::string path = IsAbsolute(entry) ? entry : JoinPath(folder, entry);
+  if (may_be_followed && IsInside(folder, path)) {
+    return JoinPath(folder, RelativeTo(folder, path));
   }
-  if (!HasDotDot(entry) && IsInside(folder, entry)) return entry;
+  if (!IsAbsolute(entry)) {
+    return may_be_followed ? std::make_optional(path) : std::nullopt;
+  }
   if (allow_outside && CheckpointExists(entry)) return entry;
   std::string moved = JoinPath(folder, name);
   if (CheckpointExists(moved)) return moved;
@@ -195,50 +196,60 @@ absl::StatusOr<std::optional<FileInfo>> LookAt(std::string_view path) {
 const ListedCheckpoint* ChooseComplete(
     const std::vector<ListedCheckpoint>& list, const std::string& wanted) {
   const ListedCheckpoint* choice = nullptr;
-  const std::string base(BaseOfPrefix(BaseName(wanted)));
   for (const ListedCheckpoint& checkpoint : list) {
     if (!checkpoint.complete) continue;
     if (choice == nullptr) choice = &checkpoint;
-    if (BaseOfPrefix(BaseName(checkpoint.prefix)) == base) return &checkpoint;
+    if (HaveOneBase(checkpoint.prefix, wanted)) return &checkpoint;
   }
   return choice;
 }
 
-// The newest complete checkpoint of `folder` although its state file does not
-// lead to it. `wanted` is what the file names; empty without one.
+// The best complete checkpoint of `folder` although its state file does not
+// lead to it. `state` is what the file says, if that can be used.
 absl::StatusOr<std::optional<std::string>> LatestInFolder(
     std::string_view folder, const std::string& state_path,
-    const std::string& wanted) {
+    const std::optional<CheckpointState>& state) {
   absl::StatusOr<std::vector<ListedCheckpoint>> list = ListCheckpoints(folder);
   if (absl::IsNotFound(list.status())) list.emplace();
   TF_RETURN_IF_ERROR(list.status());
-  const ListedCheckpoint* choice = ChooseComplete(*list, wanted);
-  if (choice != nullptr) {
-    if (wanted.empty()) {
+  const std::vector<std::string> ranked = RankCheckpoints(state, *list);
+  const auto choice =
+      std::find_if(ranked.begin(), ranked.end(), CheckpointIsComplete);
+  if (choice != ranked.end()) {
+    if (!state.has_value()) {
       LOG(WARNING) << "No usable checkpoint state \"" << state_path
                    << "\"; the newest complete checkpoint in its folder is \""
-                   << choice->prefix << "\"";
+                   << *choice << "\"";
     } else {
-      LOG(WARNING) << "The checkpoint \"" << wanted << "\" named by \""
-                   << state_path
+      LOG(WARNING) << "The checkpoint \"" << state->model_checkpoint_path
+                   << "\" named by \"" << state_path
                    << "\" is missing or not complete; the newest complete one "
                       "is \""
-                   << choice->prefix << "\"";
+                   << *choice << "\"";
     }
-    return choice->prefix;
+    return *choice;
   }
-  for (const ListedCheckpoint& checkpoint : *list) {
-    if (!checkpoint.has_index) continue;
+  if (!ranked.empty()) {
     return absl::DataLossError(absl::StrFormat(
         "the checkpoint \"%s\" lacks data files and there is no complete one "
         "in its folder, put the files back, or move \"%s\" away to start anew",
-        checkpoint.prefix, IndexFileName(checkpoint.prefix)));
+        ranked.front(), IndexFileName(ranked.front())));
   }
-  if (!wanted.empty()) {
+  if (state.has_value()) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "the checkpoint state \"%s\" names \"%s\", but there is no checkpoint, "
         "put its files back, or move the state away to start anew",
-        state_path, wanted));
+        state_path, state->model_checkpoint_path));
+  }
+  // Whatever it is, a link that leads nowhere included.
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  if (names.ok() && std::find(names->begin(), names->end(),
+                              BaseName(state_path)) != names->end()) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "the checkpoint state \"%s\" is damaged or names checkpoints outside "
+        "of its folder only, and there is none in the folder, put it right, "
+        "give the folder it names, or move it away to start anew",
+        state_path));
   }
   if (!list->empty()) {
     LOG(WARNING) << "The data of \"" << list->front().prefix
@@ -248,6 +259,35 @@ absl::StatusOr<std::optional<std::string>> LatestInFolder(
 }
 
 }  // namespace
+
+std::vector<std::string> RankCheckpoints(
+    const std::optional<CheckpointState>& state,
+    const std::vector<ListedCheckpoint>& listed) {
+  std::vector<std::string> ranked;
+  std::set<std::string> seen;
+  const auto add = [&](const std::string& prefix) {
+    if (seen.insert(prefix).second) ranked.push_back(prefix);
+  };
+  const auto add_if_there = [&](const std::string& prefix) {
+    if (CheckpointExists(prefix)) add(prefix);
+  };
+  if (state.has_value()) {
+    add_if_there(state->model_checkpoint_path);
+    std::for_each(state->all_model_checkpoint_paths.rbegin(),
+                  state->all_model_checkpoint_paths.rend(), add_if_there);
+  }
+  for (const bool same_base : {true, false}) {
+    for (const ListedCheckpoint& checkpoint : listed) {
+      if (!checkpoint.has_index) continue;
+      if (!state.has_value() ||
+          HaveOneBase(checkpoint.prefix, state->model_checkpoint_path) ==
+              same_base) {
+        add(checkpoint.prefix);
+      }
+    }
+  }
+  return ranked;
+}
 
 absl::StatusOr<std::optional<CheckpointState>> GetCheckpointState(
     std::string_view folder, const CheckpointStateOptions& options) {
@@ -312,11 +352,12 @@ absl::StatusOr<std::optional<std::string>> LatestCheckpoint(
     LOG(WARNING) << state.status().message();
     state = std::nullopt;
   }
-  std::string wanted;
-  if (state->has_value()) wanted = (*state)->model_checkpoint_path;
-  if (!wanted.empty() && CheckpointIsComplete(wanted)) return wanted;
+  if (state->has_value() &&
+      CheckpointIsComplete((*state)->model_checkpoint_path)) {
+    return (*state)->model_checkpoint_path;
+  }
   return LatestInFolder(folder, JoinPath(folder, options.latest_filename),
-                        wanted);
+                        *state);
 }
 
 absl::StatusOr<std::string> ResolveCheckpoint(

@@ -17,10 +17,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tftrain/base/file.h"
+#include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/checkpoint/checkpoint_state_text.h"
 #include "tftrain/checkpoint/filename.h"
 
@@ -39,8 +41,9 @@ struct CheckpointStateOptions {
 };
 
 // What the state file of `folder` says, or nothing if there is no such file or
-// if it cannot be read, which is logged at WARNING. Relative paths are joined
-// with the folder, as text. An absolute path that leads out of the folder is
+// if it cannot be read, which is logged at WARNING. Every path in the folder
+// comes as the folder joined with its shortest spelling, relative or absolute,
+// so that one checkpoint has one name. An absolute path that leads out is
 // taken for the file of that name in the folder, if there is one: the folder
 // was moved or copied. Any other path that leads out, absolute or by `..`, is
 // left out of the answer, with one warning for all; if that was the newest
@@ -89,16 +92,25 @@ absl::Status UpdateCheckpointState(
     std::string_view folder, const CheckpointState& state,
     const UpdateCheckpointStateOptions& options = {});
 
+// The checkpoints of a folder that are there, best first: the newest one of
+// `state`, what its state file says; the others it lists, the last first; those
+// it does not list, in the order of `listed`, first those with the base name of
+// its newest one. A run that goes on from an older checkpoint lists its own and
+// no more those of the run that was given up.
+std::vector<std::string> RankCheckpoints(
+    const std::optional<CheckpointState>& state,
+    const std::vector<ListedCheckpoint>& listed);
+
 // The prefix of the newest checkpoint of `folder`: the one its state file
 // names, if the index and every shard of the data are there; otherwise, with a
-// warning that names both, the newest complete one found in the folder, of the
-// same base name if possible. Nothing if there is no checkpoint and nothing
-// says that there was one: no index, and no state file that names any.
+// warning that names both, the best complete one by `RankCheckpoints`. Nothing
+// if there is no checkpoint and nothing says that there was one: no index, and
+// no state file.
 //
 // Looks at names only; whether the bytes are intact is for the reader to say.
 //
 // Errors: kDataLoss if there are indexes but no complete checkpoint;
-// kFailedPrecondition if the state file names a checkpoint and there is none;
+// kFailedPrecondition if there is a state file and no checkpoint;
 // kInvalidArgument for a bad `latest_filename`; those of `ListFolder`, except
 // that a folder that does not exist holds no checkpoint.
 //

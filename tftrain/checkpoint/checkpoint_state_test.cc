@@ -156,12 +156,26 @@ TEST_F(CheckpointStateTest, MovedFolderIsFollowed) {
 }
 
 // CKS-05
-TEST_F(CheckpointStateTest, RelativePathsAreJoinedAsText) {
-  WriteState(
+TEST_F(CheckpointStateTest, OneCheckpointHasOneName) {
+  WriteState(absl::StrCat(
       "model_checkpoint_path: './m-1' all_model_checkpoint_paths: 'm-0'"
-      "all_model_checkpoint_paths: './m-1'");
+      "all_model_checkpoint_paths: 'sub/.//m-0' "
+      "all_model_checkpoint_paths: '",
+      run_, "//m-1' all_model_checkpoint_paths: './m-1'"));
 
-  EXPECT_THAT(Paths(), ElementsAre(run_ + "/m-0", run_ + "/./m-1"));
+  EXPECT_THAT(Paths(), ElementsAre(run_ + "/m-0", run_ + "/sub/m-0",
+                                   run_ + "/m-1", run_ + "/m-1"));
+
+  // An absolute path is one in the folder, by however it is called.
+  std::filesystem::current_path(root_.path());
+  for (const std::string folder : {"run", "./run", "other/../run"}) {
+    const auto state = GetCheckpointState(folder);
+    ASSERT_THAT(state, IsOk());
+    EXPECT_EQ((*state)->model_checkpoint_path, folder + "/m-1");
+    EXPECT_THAT((*state)->all_model_checkpoint_paths,
+                ElementsAre(folder + "/m-0", folder + "/sub/m-0",
+                            folder + "/m-1", folder + "/m-1"));
+  }
 }
 
 // CKS-06
@@ -367,7 +381,22 @@ TEST_F(CheckpointStateTest, OnlyPathsThatLeaveTheFolderAreNoState) {
   WriteState("model_checkpoint_path: '../other/m-9'");
 
   EXPECT_THAT(Paths(), ElementsAre("no state"));
-  EXPECT_THAT(LatestCheckpoint(run_), IsOkAndHolds(std::nullopt));
+}
+
+// Reliability R4: somebody wrote it, for a checkpoint.
+TEST_F(CheckpointStateTest, AStateFileOfAnyKindIsNoNewStart) {
+  const auto says_so = StatusIs(
+      absl::StatusCode::kFailedPrecondition,
+      AllOf(HasSubstr(run_ + "/checkpoint"), HasSubstr("to start anew")));
+  for (const char* text :
+       {"", "garbage", "model_checkpoint_path: '../other/m-9'",
+        "model_checkpoint_path: '/elsewhere/m-9'"}) {
+    WriteState(text);
+    EXPECT_THAT(LatestCheckpoint(run_), says_so) << text;
+  }
+  ASSERT_THAT(RemoveFile(run_ + "/checkpoint"), IsOk());
+  std::filesystem::create_symlink("nowhere", run_ + "/checkpoint");
+  EXPECT_THAT(LatestCheckpoint(run_), says_so);
 }
 
 TEST_F(CheckpointStateTest, LatestIsWhatTheStateFileNames) {
@@ -411,6 +440,26 @@ TEST_F(CheckpointStateTest, LatestPassesOverWhatIsNotComplete) {
   ASSERT_THAT(RemoveFile(run_ + "/m-2.index"), IsOk());
   ASSERT_THAT(RemoveFile(run_ + "/m-1.index"), IsOk());
   EXPECT_THAT(LatestCheckpoint(run_), IsOkAndHolds(Optional(run_ + "/best-7")));
+}
+
+// Reliability R4: m-100 is of a run that was given up, as nobody lists it.
+TEST_F(CheckpointStateTest, WhatTheStateFileListsComesFirst) {
+  for (const std::string name : {"m-10", "m-50", "m-100", "n-200"}) {
+    Save(run_ + "/" + name);
+  }
+  Write(run_ + "/m-70.index");
+  ASSERT_THAT(
+      UpdateCheckpointState(run_, State({"m-10", "m-50", "m-60", "m-70"})),
+      IsOk());
+
+  EXPECT_THAT(LatestCheckpoint(run_), IsOkAndHolds(Optional(run_ + "/m-50")));
+  EXPECT_THAT(
+      RankCheckpoints(*GetCheckpointState(run_), *ListCheckpoints(run_)),
+      ElementsAre(run_ + "/m-70", run_ + "/m-50", run_ + "/m-10",
+                  run_ + "/m-100", run_ + "/n-200"));
+  EXPECT_THAT(RankCheckpoints(std::nullopt, *ListCheckpoints(run_)),
+              ElementsAre(run_ + "/n-200", run_ + "/m-100", run_ + "/m-70",
+                          run_ + "/m-50", run_ + "/m-10"));
 }
 
 // Reliability R4

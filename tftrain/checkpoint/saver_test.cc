@@ -567,7 +567,7 @@ TEST_F(SaverTest, ARewrittenCheckpointIsReadAnew) {
   EXPECT_THAT(program.saver().last_checkpoints(), ElementsAre(dir / "model"));
 }
 
-// SVR-27, SVR-28, SVR-29
+// SVR-27, SVR-28
 TEST_F(SaverTest, KeepsTheNewest) {
   const TempDir dir;
   Program program(KeepAtMost(2));
@@ -584,6 +584,21 @@ TEST_F(SaverTest, KeepsTheNewest) {
 
   ASSERT_THAT(program.SetAndSave(3, dir / "model"), IsOk());
   EXPECT_THAT(StatePaths(dir), ElementsAre("model-4", "model-3"));
+}
+
+// SVR-29
+TEST_F(SaverTest, OfSeveralInAFolderEachListsAndDeletesItsOwn) {
+  const TempDir dir;
+  Program first(KeepAtMost(2));
+  Program second(KeepAtMost(1));
+  for (int step = 1; step <= 3; ++step) {
+    ASSERT_THAT(first.SetAndSave(step, dir / "model"), IsOk());
+    EXPECT_EQ(StatePaths(dir).back(), absl::StrCat("model-", step));
+    ASSERT_THAT(second.SetAndSave(step, dir / "other"), IsOk());
+    EXPECT_THAT(StatePaths(dir), ElementsAre(absl::StrCat("other-", step)));
+  }
+  EXPECT_THAT(Checkpoints(dir),
+              UnorderedElementsAre("model-2", "model-3", "other-3"));
 }
 
 // SVR-30: Python's state file names the newest only.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -29,15 +30,18 @@ namespace {
 // word; readiness is judged by it, as in Python.
 constexpr std::string_view kRuntimesWord = "uninitialized";
 
-// The newest checkpoint according to the state file of `folder`; nothing
-// without such a file.
+std::string BaseOf(std::string_view prefix) {
+  return std::string(BaseOfPrefix(BaseName(prefix)));
+}
+
+// What the state file of `folder` says; nothing without such a file.
 // Errors: kDataLoss when the file cannot be used; kInvalidArgument when it
 // names no newest checkpoint.
-absl::StatusOr<std::optional<std::string>> NamedByState(
+absl::StatusOr<std::optional<CheckpointState>> UsableState(
     const std::string& folder) {
-  TF_ASSIGN_OR_RETURN(const std::optional<CheckpointState> state,
+  TF_ASSIGN_OR_RETURN(std::optional<CheckpointState> state,
                       GetCheckpointState(folder));
-  if (state.has_value()) return state->model_checkpoint_path;
+  if (state.has_value()) return state;
   const std::string path = JoinPath(folder, kCheckpointStateName);
   TF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
   if (!exists) return std::nullopt;
@@ -70,6 +74,31 @@ absl::StatusOr<PinnedCheckpoint> PinAndRestore(Session& session, Saver& saver,
   TF_RETURN_IF_ERROR(
       saver.Restore(session, pinned.prefix, RestorePart::kAllButIterators));
   return pinned;
+}
+
+// Those of `listed` that a crash cut off from the state file: a save writes the
+// checkpoint, then the state file that lists it. They are newer than that file
+// and of a later step than all it lists, and have the base name of its newest.
+std::vector<std::string> CutOff(const std::string& folder,
+                                const CheckpointState& state,
+                                const std::vector<ListedCheckpoint>& listed) {
+  const absl::StatusOr<FileInfo> file =
+      GetFileInfo(JoinPath(folder, kCheckpointStateName));
+  if (!file.ok()) return {};
+  std::optional<int64_t> last = StepOfPrefix(state.model_checkpoint_path);
+  for (const std::string& prefix : state.all_model_checkpoint_paths) {
+    last = std::max(last, StepOfPrefix(prefix));
+  }
+  std::vector<std::string> found;
+  for (const ListedCheckpoint& checkpoint : listed) {
+    if (checkpoint.has_index && checkpoint.modified >= file->modified &&
+        checkpoint.step > last &&
+        BaseOf(checkpoint.prefix) == BaseOf(state.model_checkpoint_path)) {
+      found.push_back(checkpoint.prefix);
+    }
+  }
+  std::reverse(found.begin(), found.end());
+  return found;
 }
 
 // Where iterators were set back by their initializers, they are restored now.
@@ -228,17 +257,19 @@ absl::StatusOr<std::optional<PinnedCheckpoint>> SessionManager::Restore(
       (options.checkpoint_dir.empty() && path.empty())) {
     return std::nullopt;
   }
-  std::vector<std::string> candidates;
+  FolderContent content;
   if (path.empty()) {
-    TF_ASSIGN_OR_RETURN(candidates, FindCheckpoints(options));
-    if (candidates.empty()) return std::nullopt;
+    TF_ASSIGN_OR_RETURN(content, FindCheckpoints(options));
+    if (content.candidates.empty() && report_.skipped.empty()) {
+      return std::nullopt;
+    }
   }
   for (const std::string& op :
        graph_->GetCollection(collection_keys::kSavedModelInitializers)) {
     TF_RETURN_IF_ERROR(session.Run(Target(op)));
   }
   absl::StatusOr<PinnedCheckpoint> restored =
-      path.empty() ? RestoreFirstIntact(session, options, candidates)
+      path.empty() ? RestoreFirstIntact(session, options, std::move(content))
                    : PinAndRestore(session, *options.saver, path);
   TF_RETURN_IF_ERROR(restored.status());
   report_.restored = restored->prefix;
@@ -255,9 +286,11 @@ absl::Status SessionManager::Skip(const RecoverOptions& options,
 }
 
 absl::StatusOr<PinnedCheckpoint> SessionManager::RestoreFirstIntact(
-    Session& session, const RecoverOptions& options,
-    const std::vector<std::string>& candidates) {
-  for (const std::string& candidate : candidates) {
+    Session& session, const RecoverOptions& options, FolderContent content) {
+  // Base names of other models.
+  std::set<std::string> others;
+  for (const std::string& candidate : content.candidates) {
+    if (others.count(BaseOf(candidate)) > 0) continue;
     absl::StatusOr<PinnedCheckpoint> restored =
         PinAndRestore(session, *options.saver, candidate);
     if (restored.ok()) {
@@ -266,9 +299,9 @@ absl::StatusOr<PinnedCheckpoint> SessionManager::RestoreFirstIntact(
                      << report_.skipped.front().path
                      << "\": " << report_.skipped.front().status;
       }
-      // Oldest first, so that retention deletes them in that order.
-      options.saver->RecoverLastCheckpoints(
-          {candidates.rbegin(), candidates.rend()});
+      // The run goes on from this one, whatever was newer.
+      content.own.push_back(candidate);
+      options.saver->RecoverLastCheckpoints(content.own);
       return restored;
     }
     absl::Status status = restored.status();
@@ -278,63 +311,72 @@ absl::StatusOr<PinnedCheckpoint> SessionManager::RestoreFirstIntact(
       status = absl::NotFoundError(absl::StrCat("the checkpoint \"", candidate,
                                                 "\" was deleted meanwhile"));
     }
-    // Another model's checkpoint is a mistake to tell, not to pass over.
-    if (!absl::IsDataLoss(status) && !absl::IsNotFound(status)) return status;
+    if (absl::IsInvalidArgument(status) && BaseOf(candidate) != content.base) {
+      others.insert(BaseOf(candidate));
+    } else if (!absl::IsDataLoss(status) && !absl::IsNotFound(status)) {
+      // That the run's own do not fit the graph is a mistake to tell.
+      return status;
+    }
     TF_RETURN_IF_ERROR(Skip(options, candidate, status));
   }
-  return Annotate(report_.skipped.front().status,
-                  absl::StrCat("no checkpoint in \"", options.checkpoint_dir,
-                               "\" is intact; remove them to start anew"));
+  return Annotate(
+      report_.skipped.front().status,
+      absl::StrCat("no checkpoint in \"", options.checkpoint_dir,
+                   "\" is intact and fits; remove them to start anew"));
 }
 
-absl::StatusOr<std::vector<std::string>> SessionManager::Candidates(
+absl::StatusOr<SessionManager::FolderContent> SessionManager::LookIntoFolder(
     const RecoverOptions& options) {
   const std::string& folder = options.checkpoint_dir;
   report_.skipped.clear();
+  FolderContent content;
   const absl::StatusOr<std::vector<ListedCheckpoint>> listed =
       ListCheckpoints(folder);
   // A folder that nobody made yet holds none.
-  if (absl::IsNotFound(listed.status())) return std::vector<std::string>();
+  if (absl::IsNotFound(listed.status())) return content;
   TF_RETURN_IF_ERROR(listed.status());
-  const absl::StatusOr<std::optional<std::string>> named = NamedByState(folder);
-  if (!named.ok()) {
+  absl::StatusOr<std::optional<CheckpointState>> state = UsableState(folder);
+  if (!state.ok()) {
     TF_RETURN_IF_ERROR(
-        Skip(options, JoinPath(folder, kCheckpointStateName), named.status()));
+        Skip(options, JoinPath(folder, kCheckpointStateName), state.status()));
+    state = std::nullopt;
   }
-  std::optional<std::string> latest = named.value_or(std::nullopt);
-  if (!latest.has_value() || !CheckpointIsComplete(*latest)) {
-    const std::optional<std::string> incomplete = latest;
-    TF_ASSIGN_OR_RETURN(latest, LatestCheckpoint(folder));
-    if (incomplete.has_value()) {
-      TF_RETURN_IF_ERROR(Skip(
-          options, *incomplete,
-          absl::DataLossError(absl::StrCat("the checkpoint \"", *incomplete,
-                                           "\" is named by the state file and "
-                                           "lacks files, put them back"))));
-    }
+  content.candidates = RankCheckpoints(*state, *listed);
+  if (state->has_value()) {
+    content.own = (*state)->all_model_checkpoint_paths;
+    const std::vector<std::string> cut_off = CutOff(folder, **state, *listed);
+    content.own.insert(content.own.end(), cut_off.begin(), cut_off.end());
+    content.base = BaseOf((*state)->model_checkpoint_path);
   }
-  std::vector<std::string> candidates;
-  if (latest.has_value()) candidates.push_back(*latest);
-  for (const ListedCheckpoint& checkpoint : *listed) {
-    if (checkpoint.has_index && checkpoint.prefix != latest) {
-      candidates.push_back(checkpoint.prefix);
-    }
+  const std::string newest =
+      state->has_value() ? (*state)->model_checkpoint_path : "";
+  if (!newest.empty() && CheckpointIsComplete(newest)) return content;
+  // Fails where a fresh start would hide that something is missing.
+  TF_RETURN_IF_ERROR(LatestCheckpoint(folder).status());
+  if (!newest.empty()) {
+    TF_RETURN_IF_ERROR(Skip(
+        options, newest,
+        absl::DataLossError(absl::StrCat("the checkpoint \"", newest,
+                                         "\" is named by the state file and "
+                                         "lacks files, put them back"))));
+    auto& candidates = content.candidates;
+    candidates.erase(std::remove(candidates.begin(), candidates.end(), newest),
+                     candidates.end());
   }
-  return candidates;
+  return content;
 }
 
-absl::StatusOr<std::vector<std::string>> SessionManager::FindCheckpoints(
+absl::StatusOr<SessionManager::FolderContent> SessionManager::FindCheckpoints(
     const RecoverOptions& options) {
   const absl::Duration deadline =
       clock_->Monotonic() + absl::Seconds(options.max_wait_secs);
   while (true) {
-    TF_ASSIGN_OR_RETURN(std::vector<std::string> candidates,
-                        Candidates(options));
-    if (!candidates.empty() || !options.wait_for_checkpoint ||
+    TF_ASSIGN_OR_RETURN(FolderContent content, LookIntoFolder(options));
+    if (!content.candidates.empty() || !options.wait_for_checkpoint ||
         !WaitToLookAgain(deadline,
                          absl::StrCat("there is no checkpoint in \"",
                                       options.checkpoint_dir, "\" yet"))) {
-      return candidates;
+      return content;
     }
   }
 }

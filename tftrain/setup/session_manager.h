@@ -112,11 +112,16 @@ class SessionManager {
   // their initializers had set back (from the same checkpoint, which nobody
   // deletes until then: CheckpointPin); then the check.
   //
-  // A checkpoint that is damaged is passed over for the newest intact one of
-  // the folder, with a warning that names both; restore_report() tells.
+  // A checkpoint that is damaged is passed over for the next that is intact, in
+  // the order of RankCheckpoints(), with a warning that names both;
+  // restore_report() tells. One that does not fit the graph is passed over only
+  // where its base name is not that of the state file's newest. The saver takes
+  // over the checkpoints that the state file lists, those that a crash kept it
+  // from listing, and the one restored; it deletes no others.
   // Errors: kInvalidArgument for a folder and a checkpoint at once; those of
   // Saver::Restore; kDataLoss when the folder has checkpoints and none is
   // intact, or not the best and fall_back is not set; kFailedPrecondition when
+  // it has a state file, of whatever content, and no checkpoint, and when
   // the model is not ready afterwards (the variables without a value are
   // named), or when nothing can initialise it. The session is closed then.
   // Python: prepare_session.
@@ -147,6 +152,16 @@ class SessionManager {
   const RestoreReport& restore_report() const { return report_; }
 
  private:
+  // The checkpoints of a folder.
+  struct FolderContent {
+    // All, best first.
+    std::vector<std::string> candidates;
+    // Those of the run so far, oldest first, which its retention may delete.
+    std::vector<std::string> own;
+    // The base name of the run's; empty when no state file tells it.
+    std::string base;
+  };
+
   SessionManager(GraphPtr graph, Options options);
 
   absl::Status Prepare(Session& session, const PrepareOptions& options);
@@ -158,16 +173,12 @@ class SessionManager {
   // that it stays until the iterators are restored as well.
   absl::StatusOr<std::optional<PinnedCheckpoint>> Restore(
       Session& session, const RecoverOptions& options);
-  // The same for the first of `candidates` that is intact.
+  // The same for the first candidate that is intact.
   absl::StatusOr<PinnedCheckpoint> RestoreFirstIntact(
-      Session& session, const RecoverOptions& options,
-      const std::vector<std::string>& candidates);
-  // The checkpoints of the folder, best first.
-  absl::StatusOr<std::vector<std::string>> Candidates(
-      const RecoverOptions& options);
-  // The same; waits for one if told to.
-  absl::StatusOr<std::vector<std::string>> FindCheckpoints(
-      const RecoverOptions& options);
+      Session& session, const RecoverOptions& options, FolderContent content);
+  absl::StatusOr<FolderContent> LookIntoFolder(const RecoverOptions& options);
+  // The same; waits for a checkpoint if told to.
+  absl::StatusOr<FolderContent> FindCheckpoints(const RecoverOptions& options);
 
   // Runs local_init_op if the model is ready for it. Empty when it is, else
   // the names of what has no value.

@@ -3,18 +3,23 @@
 
 #include "tftrain/setup/session_manager.h"
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tensorflow/cc/ops/while_loop.h"
+#include "tensorflow/core/protobuf/saver.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/thread.h"
+#include "tftrain/checkpoint/checkpoint_list.h"
+#include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/graph/collection_keys.h"
 #include "tftrain/graph/variable.h"
 #include "tftrain/setup/scaffold.h"
@@ -32,6 +37,7 @@ namespace keys = collection_keys;
 namespace ops = tensorflow::ops;
 using absl::StatusCode;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Manager = std::unique_ptr<SessionManager>;
@@ -75,6 +81,60 @@ class SessionManagerTest : public ::testing::Test {
     return scaffold_->saver()
         ->Save(*session, run_ / "model.ckpt", save)
         .value();
+  }
+
+  // A scaffold whose saver keeps two checkpoints; the graph was trained before.
+  std::shared_ptr<Scaffold> KeepsTwo() {
+    tensorflow::SaverDef def = scaffold_->saver()->saver_def();
+    def.set_max_to_keep(2);
+    Scaffold::Options pieces;
+    pieces.saver = Saver::FromSaverDef(*graph_, def).value();
+    return std::make_shared<Scaffold>(pieces);
+  }
+
+  // What a program that starts in the folder restores; it then saves `steps`,
+  // and keeps two.
+  std::string RestoreAndSave(const std::vector<int64_t>& steps) {
+    ChiefSessionCreator::Options options = FromFolder();
+    options.scaffold = KeepsTwo();
+    ChiefSessionCreator creator(graph_, options);
+    const auto session = creator.CreateSession();
+    if (!session.ok()) return std::string(session.status().message());
+    Saver::SaveOptions save;
+    for (const int64_t step : steps) {
+      save.global_step = step;
+      EXPECT_THAT(
+          options.scaffold->saver()->Save(**session, run_ / "model.ckpt", save),
+          IsOk());
+    }
+    return BaseName(creator.restore_report().restored);
+  }
+
+  // Writes a state file that lists these, the last as the newest.
+  void WriteState(const std::vector<std::string>& names) {
+    CheckpointState state;
+    for (const std::string& name : names) {
+      state.all_model_checkpoint_paths.push_back(run_ / name);
+    }
+    state.model_checkpoint_path = run_ / names.back();
+    EXPECT_THAT(UpdateCheckpointState(run_.path(), state), IsOk());
+  }
+
+  void Damage(const std::string& name) {
+    EXPECT_THAT(
+        WriteFileAtomically(run_ / (name + ".data-00000-of-00001"), "torn"),
+        IsOk());
+  }
+
+  // The names of the checkpoints in the folder, newest first.
+  std::vector<std::string> Checkpoints() {
+    std::vector<std::string> names;
+    const auto listed = ListCheckpoints(run_.path());
+    EXPECT_THAT(listed, IsOk());
+    for (const ListedCheckpoint& each : *listed) {
+      names.push_back(BaseName(each.prefix));
+    }
+    return names;
   }
 
   // Adds a variable "w" that the checkpoint lacks; returns the saver for the
@@ -520,6 +580,128 @@ TEST_F(SessionManagerTest, ACheckpointOfAnotherModelIsToldNotPassedOver) {
 
   EXPECT_THAT(ChiefSessionCreator(other, FromFolder()).CreateSession(),
               StatusIs(StatusCode::kInvalidArgument, HasSubstr("\"w\"")));
+}
+
+TEST_F(SessionManagerTest, OnlyWhatTheStateFileListsIsDeleted) {
+  // R3, SVR-29, SM-20: other savers, and the user, keep checkpoints there too.
+  const auto session = Prepare().value();
+  const std::shared_ptr<Saver> other = scaffold_->saver();
+  Saver::SaveOptions beside;
+  beside.write_state = false;
+  ASSERT_THAT(other->Save(*session, run_ / "best", beside), IsOk());
+  beside.write_state = true;
+  beside.latest_filename = "emb-state";
+  beside.global_step = 900;
+  ASSERT_THAT(other->Save(*session, run_ / "emb", beside), IsOk());
+  for (const int64_t step : {10, 20, 30, 40}) WriteCheckpoint(step);
+  WriteState({"model.ckpt-30", "model.ckpt-40"});
+
+  EXPECT_EQ(RestoreAndSave({50, 60, 70}), "model.ckpt-40");
+
+  EXPECT_THAT(Checkpoints(),
+              ElementsAre("emb-900", "model.ckpt-70", "model.ckpt-60",
+                          "model.ckpt-20", "model.ckpt-10", "best"));
+}
+
+TEST_F(SessionManagerTest, WhatACrashKeptFromTheStateFileIsDeletedInItsTurn) {
+  // Row 1: killed between the checkpoint and the state file.
+  for (const int64_t step : {10, 20}) WriteCheckpoint(step);
+  const std::string former = ReadFile(run_ / "checkpoint", 1000).value();
+  WriteCheckpoint(30);
+  ASSERT_THAT(RemoveFile(run_ / "checkpoint"), IsOk());
+  ASSERT_THAT(WriteFileAtomically(run_ / "checkpoint", former), IsOk());
+  std::filesystem::last_write_time(
+      run_ / "checkpoint",
+      std::filesystem::last_write_time(run_ / "model.ckpt-20.index"));
+
+  EXPECT_EQ(RestoreAndSave({25, 35}), "model.ckpt-20");
+
+  EXPECT_THAT(Checkpoints(),
+              ElementsAre("model.ckpt-35", "model.ckpt-25", "model.ckpt-10"));
+}
+
+TEST_F(SessionManagerTest, ACheckpointWithTwoSpellingsIsNotDeletedByOne) {
+  // R3: a state file as Python writes it, and a folder given relatively.
+  for (const int64_t step : {10, 20}) WriteCheckpoint(step);
+  ASSERT_THAT(
+      WriteFileAtomically(
+          run_ / "checkpoint",
+          absl::StrCat("model_checkpoint_path: '", run_ / "model.ckpt-20",
+                       "' all_model_checkpoint_paths: './model.ckpt-10'"
+                       " all_model_checkpoint_paths: '",
+                       run_ / "model.ckpt-20", "'")),
+      IsOk());
+  ChiefSessionCreator::Options options;
+  options.scaffold = KeepsTwo();
+  const std::shared_ptr<Saver> saver = options.scaffold->saver();
+  options.checkpoint_dir = std::filesystem::relative(run_.path());
+  const auto session = Prepare(options);
+  ASSERT_THAT(session, IsOk());
+
+  EXPECT_THAT(saver->last_checkpoints(),
+              ElementsAre(JoinPath(options.checkpoint_dir, "model.ckpt-10"),
+                          JoinPath(options.checkpoint_dir, "model.ckpt-20")));
+  Saver::SaveOptions save;
+  save.global_step = 30;
+  ASSERT_THAT(saver->Save(**session,
+                          JoinPath(options.checkpoint_dir, "model.ckpt"), save),
+              IsOk());
+
+  EXPECT_THAT(Checkpoints(), ElementsAre("model.ckpt-30", "model.ckpt-20"));
+}
+
+TEST_F(SessionManagerTest, NeverStartsAnewBesideAStateFile) {
+  // R4: SM-23, SM-24
+  for (const char* const text :
+       {"", "garbage", "model_checkpoint_path: '/elsewhere/model-500'",
+        "model_checkpoint_path: '../x/model-500'",
+        "model_checkpoint_path: 'model-500'"}) {
+    ASSERT_THAT(WriteFileAtomically(run_ / "checkpoint", text), IsOk());
+    EXPECT_THAT(
+        Prepare(FromFolder()),
+        StatusIs(StatusCode::kFailedPrecondition,
+                 AllOf(HasSubstr(run_ / "checkpoint"), HasSubstr("anew"))))
+        << text;
+  }
+}
+
+TEST_F(SessionManagerTest, FallsBackPastTheCheckpointsOfOtherModels) {
+  // R4: "emb" has the highest step, and does not fit.
+  for (const int64_t step : {10, 20}) WriteCheckpoint(step);
+  const GraphPtr other = Graph::Create();
+  const tensorflow::Scope scope = other->scope();
+  ASSERT_THAT(Variable::Create(*other, scope, "e", ops::Const(scope, 1.0f)),
+              IsOk());
+  ChiefSessionCreator::Options chief;
+  chief.scaffold = std::make_shared<Scaffold>();
+  const auto session = ChiefSessionCreator(other, chief).CreateSession();
+  ASSERT_THAT(session, IsOk());
+  Saver::SaveOptions save;
+  save.global_step = 900;
+  save.write_state = false;
+  ASSERT_THAT(chief.scaffold->saver()->Save(**session, run_ / "emb", save),
+              IsOk());
+
+  Damage("model.ckpt-20");
+  EXPECT_EQ(RestoreAndSave({}), "model.ckpt-10");
+
+  // Nor do they matter when nothing tells whose the folder is.
+  ASSERT_THAT(RemoveFile(run_ / "checkpoint"), IsOk());
+  EXPECT_EQ(RestoreAndSave({}), "model.ckpt-10");
+}
+
+TEST_F(SessionManagerTest, FallsBackWithinTheRunNotOnOneThatWasGivenUp) {
+  // R4: taken back from 100 to 50, the run then came to 70.
+  for (const int64_t step : {10, 50, 60, 70, 100}) WriteCheckpoint(step);
+  WriteState(
+      {"model.ckpt-10", "model.ckpt-50", "model.ckpt-60", "model.ckpt-70"});
+  Damage("model.ckpt-70");
+
+  EXPECT_EQ(RestoreAndSave({65}), "model.ckpt-60");
+
+  // It goes on from 60, so that 70 is older, and goes first.
+  EXPECT_THAT(Checkpoints(),
+              ElementsAre("model.ckpt-100", "model.ckpt-65", "model.ckpt-60"));
 }
 
 TEST_F(SessionManagerTest, ACheckpointGivenByPathMustExist) {  // SMS-29

@@ -41,8 +41,6 @@ constexpr int64_t kMaxIndexBytes = int64_t{1} << 30;
 // What five digits in the names of data files can tell.
 constexpr int kMaxShards = 99999;
 constexpr int kMaxRank = 254;
-// TensorFlow compares each part with all others.
-constexpr int kMaxParts = 10000;
 // The names of variants that hold a tensor, and a list of them.
 constexpr std::string_view kTensorVariant = "tensorflow::Tensor";
 constexpr std::string_view kListVariant = "tensorflow::TensorList";
@@ -97,19 +95,6 @@ bool IsStorable(DataType dtype) {
           dtype == tensorflow::DT_VARIANT);
 }
 
-// Whether the bytes of elements of `width` each can be counted, also where an
-// extent of zero hides others.
-bool IsCountable(const tensorflow::TensorShapeProto& shape, int64_t width) {
-  int64_t bytes = width;
-  for (const auto& dim : shape.dim()) {
-    if (dim.size() < 0) return false;
-    if (dim.size() == 0) continue;
-    if (bytes > std::numeric_limits<int64_t>::max() / dim.size()) return false;
-    bytes *= dim.size();
-  }
-  return true;
-}
-
 // The number of elements.
 // REQUIRES: IsCountable.
 int64_t CountOf(const tensorflow::TensorShapeProto& shape) {
@@ -159,37 +144,30 @@ absl::Status WrongLengths() {
   return absl::DataLossError("the lengths of its elements are wrong");
 }
 
-// The `count` strings in the bytes of an entry: their lengths as varints, a
-// checksum of these, then the strings.
-absl::StatusOr<std::vector<std::string_view>> SplitStrings(
-    std::string_view bytes, int64_t count, uint32_t checksum) {
+// Whether `bytes` are those of an entry of `count` strings: their lengths as
+// varints, a checksum of these, then the strings, to which `strings` is set.
+absl::Status CheckStrings(std::string_view bytes, int64_t count,
+                          uint32_t checksum, std::string_view* strings) {
   std::string_view rest = bytes;
   absl::crc32c_t crc{0};
   uint64_t total = 0;
-  std::vector<std::string_view> strings;
   for (int64_t i = 0; i < count; ++i) {
     uint64_t length = 0;
     if (!TakeVarint(&rest, kVarint64Bytes, &length) ||
         length > bytes.size() - total) {
       return WrongLengths();
     }
-    strings.push_back(bytes.substr(total, length));
     total += length;
     crc = ExtendByLength(crc, length);
   }
   // Nothing at all stands for no strings, too.
   if (!bytes.empty() && !TakeChecksum(&rest, &crc)) return WrongLengths();
   if (total != rest.size()) return WrongLengths();
-  if (MaskedCrc(static_cast<uint32_t>(absl::ExtendCrc32c(crc, rest))) !=
-      checksum) {
-    return WrongChecksum();
-  }
-  // Only now is it known where the first one begins.
-  for (std::string_view& string : strings) {
-    string = rest.substr(0, string.size());
-    rest.remove_prefix(string.size());
-  }
-  return strings;
+  *strings = rest;
+  return MaskedCrc(static_cast<uint32_t>(absl::ExtendCrc32c(crc, rest))) ==
+                 checksum
+             ? absl::OkStatus()
+             : WrongChecksum();
 }
 
 // Whether `metadata` is what TensorFlow writes of a list with `num_tensors`
@@ -540,7 +518,8 @@ absl::Status Bundle::CheckStored(const BundleEntryProto& proto) {
   if (proto.dtype() == tensorflow::DT_VARIANT) {
     return CheckVariants(bytes, CountOf(proto.shape()), proto.crc32c());
   }
-  return SplitStrings(bytes, CountOf(proto.shape()), proto.crc32c()).status();
+  std::string_view strings;
+  return CheckStrings(bytes, CountOf(proto.shape()), proto.crc32c(), &strings);
 }
 
 absl::StatusOr<tensorflow::BundleReader*> Bundle::TensorFlowReader() {
@@ -568,13 +547,17 @@ absl::Status Bundle::ReadInto(const std::string& key,
     return reader->Lookup(key, tensor);
   }
   TF_ASSIGN_OR_RETURN(const std::string bytes, ReadBytes(proto));
-  TF_ASSIGN_OR_RETURN(
-      const std::vector<std::string_view> strings,
-      SplitStrings(bytes, CountOf(proto.shape()), proto.crc32c()));
+  std::string_view strings;
+  TF_RETURN_IF_ERROR(
+      CheckStrings(bytes, CountOf(proto.shape()), proto.crc32c(), &strings));
   TF_ASSIGN_OR_RETURN(*tensor, Allocate(entry.dtype, entry.shape));
   auto flat = tensor->flat<tensorflow::tstring>();
-  for (size_t i = 0; i < strings.size(); ++i) {
-    flat(static_cast<int64_t>(i)).assign(strings[i].data(), strings[i].size());
+  std::string_view lengths = bytes;
+  for (int64_t i = 0; i < flat.size(); ++i) {
+    uint64_t length = 0;
+    TakeVarint(&lengths, kVarint64Bytes, &length);
+    flat(i).assign(strings.data(), length);
+    strings.remove_prefix(length);
   }
   return absl::OkStatus();
 }
@@ -598,8 +581,14 @@ absl::StatusOr<Tensor> Bundle::ReadSlice(const std::string& key,
   TensorShape shape;
   TF_RETURN_IF_ERROR(slice.SliceTensorShape(entry.shape, &shape));
   if (!entry.in_slices && slice.IsFull()) return Read(key);
+  const int64_t width =
+      IsPlain(entry.dtype) ? tensorflow::DataTypeSize(entry.dtype) : 1;
   Tensor tensor;
   const absl::Status status = CallCatching([&]() -> absl::Status {
+    // Then no parts cover it, and there may be no memory for what it claims.
+    if (shape.num_elements() > num_bytes() / width) {
+      return absl::InvalidArgumentError("it is larger than all files");
+    }
     // TensorFlow's reader believes the lengths it finds among plain bytes.
     if (!IsPlain(entry.dtype)) TF_RETURN_IF_ERROR(CheckAll(key));
     TF_ASSIGN_OR_RETURN(tensor, Allocate(entry.dtype, shape));

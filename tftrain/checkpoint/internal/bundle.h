@@ -41,7 +41,8 @@ absl::StatusOr<std::unique_ptr<IndexTable>> ReadIndex(std::string_view prefix);
 // (Variants of types that other libraries register are decoded by these.)
 //
 // Takes the memory of twice the index and 16 MiB, whatever the files say, and
-// that of the values asked for.
+// that of the values asked for, which are no more than the files hold; strings
+// and variants are checked in memory, once as they are in the file.
 //
 // Errors of all functions: kDataLoss when the checkpoint is damaged or a file
 // of it is missing, naming what; kResourceExhausted when memory or files run

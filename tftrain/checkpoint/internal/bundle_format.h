@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The tftrain authors
 // SPDX-License-Identifier: Apache-2.0
 
-// What reading and writing TensorFlow's V2 checkpoints have in common.
+// What reading and writing TensorFlow's checkpoints have in common.
 
 #ifndef TFTRAIN_CHECKPOINT_INTERNAL_BUNDLE_FORMAT_H_
 #define TFTRAIN_CHECKPOINT_INTERNAL_BUNDLE_FORMAT_H_
@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "absl/crc/crc32c.h"
+#include "tensorflow/core/framework/tensor_shape.pb.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/framework/types.pb.h"
 
@@ -22,6 +23,24 @@ inline constexpr int kFormatVersion = 1;
 
 // A checksum among the bytes of an entry.
 inline constexpr size_t kChecksumBytes = 4;
+
+// The parts that a tensor may be stored in: TensorFlow compares each with all
+// others.
+inline constexpr int kMaxParts = 10000;
+
+// Whether the bytes of elements of `width` each can be counted, also where an
+// extent of zero hides others.
+inline bool IsCountable(const tensorflow::TensorShapeProto& shape,
+                        int64_t width) {
+  int64_t bytes = width;
+  for (const auto& dim : shape.dim()) {
+    if (dim.size() < 0) return false;
+    if (dim.size() == 0) continue;
+    if (bytes > std::numeric_limits<int64_t>::max() / dim.size()) return false;
+    bytes *= dim.size();
+  }
+  return true;
+}
 
 // Whether elements lie in a file as they do in memory.
 inline bool IsPlain(tensorflow::DataType dtype) {

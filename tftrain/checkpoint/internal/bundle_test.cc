@@ -7,10 +7,14 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 
 #include "absl/crc/crc32c.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/framework/variant.h"
 #include "tensorflow/core/kernels/tensor_list.h"
@@ -336,6 +340,65 @@ TEST_F(BundleTest, AnIndexWithoutHeaderIsDamage) {
 }
 
 // Lengths of strings that lead beyond the value, with a valid checksum of all.
+// The most memory this process has had since the last call, or nothing where
+// the system does not count that.
+std::optional<int64_t> PeakBytes() {
+  std::optional<int64_t> kilobytes;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (absl::StartsWith(line, "VmHWM:")) {
+      kilobytes = std::strtoll(line.c_str() + 6, nullptr, 10);
+    }
+  }
+  std::ofstream reset("/proc/self/clear_refs");
+  reset << "5" << std::flush;
+  if (!reset || !kilobytes) return std::nullopt;
+  return *kilobytes * 1024;
+}
+
+// Promise S2: strings that take a byte each in the file.
+TEST_F(BundleTest, CheckingStringsTakesTheMemoryOfTheFile) {
+  constexpr int64_t kCount = int64_t{16} << 20;
+  absl::crc32c_t crc = absl::ComputeCrc32c(std::string(4 * kCount, '\0'));
+  const std::string checksum = Fixed(MaskedCrc(static_cast<uint32_t>(crc)), 4);
+  crc = absl::ExtendCrc32c(crc, checksum);
+  ChangeIndex([&](const std::string& key, BundleEntryProto* entry) {
+    if (key != "text") return;
+    entry->mutable_shape()->mutable_dim(0)->set_size(kCount);
+    entry->set_offset(1000);
+    entry->set_size(kCount + 4);
+    entry->set_crc32c(MaskedCrc(static_cast<uint32_t>(crc)));
+  });
+  const std::string path = DataFileName(prefix_, 0, 1);
+  std::string data = *ReadFile(path, 1000);
+  data.resize(1000 + kCount);
+  ASSERT_THAT(WriteFileAtomically(path, data + checksum), IsOk());
+  const auto bundle = Bundle::Open(prefix_);
+  ASSERT_THAT(bundle, IsOk());
+
+  PeakBytes();
+  const std::optional<int64_t> before = PeakBytes();
+  ASSERT_THAT((*bundle)->CheckValues("text"), IsOk());
+  const std::optional<int64_t> after = PeakBytes();
+
+  if (!before || !after) GTEST_SKIP() << "peaks of memory are not counted here";
+  EXPECT_LT(*after - *before, 2 * kCount);
+}
+
+// Promise S2: there is no memory for it, nor are there parts.
+TEST_F(BundleTest, APartOfMoreThanTheFilesHoldIsNotStored) {
+  ChangeIndex([](const std::string& key, BundleEntryProto* entry) {
+    if (key != "parts") return;
+    entry->mutable_shape()->mutable_dim(0)->set_size(int64_t{1} << 50);
+  });
+  const auto bundle = Bundle::Open(prefix_);
+  ASSERT_THAT(bundle, IsOk());
+  EXPECT_THAT((*bundle)->Read("parts"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("does not hold")));
+  EXPECT_THAT((*bundle)->ReadSlice("parts", TensorSlice::ParseOrDie("0,2:-")),
+              IsOk());
+}
+
 TEST_F(BundleTest, StringsThatLieAreDamage) {
   const std::string data = DataFileName(prefix_, 0, 1);
   const std::string bytes = *ReadFile(data, 1 << 20);

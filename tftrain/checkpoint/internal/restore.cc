@@ -19,6 +19,7 @@
 #include "tftrain/checkpoint/internal/bundle.h"
 #include "tftrain/checkpoint/internal/restore_match.h"
 #include "tftrain/checkpoint/internal/state_hold.h"
+#include "tftrain/checkpoint/internal/v1_checkpoint.h"
 #include "tftrain/checkpoint/internal/variable_store.h"
 
 namespace tftrain::internal {
@@ -142,7 +143,10 @@ absl::Status RestoreCheckpoint(Session& session, const SaveGraph& graph,
         "a RestoreSpec needs a checkpoint of TensorFlow's second format, and a "
         "graph whose restore operations are those that TensorFlow makes");
   }
-  if (!has_index) return RunRestore(session, graph, def, prefix, part);
+  if (!has_index) {
+    TF_RETURN_IF_ERROR(CheckV1Checkpoint(prefix));
+    return RunRestore(session, graph, def, prefix, part);
+  }
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<Bundle> bundle,
                       Bundle::Open(prefix));
   if (!readable) {

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/log/log.h"
@@ -16,6 +17,7 @@
 #include "tftrain/base/file_ops.h"
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/checkpoint/internal/index_lock.h"
+#include "tftrain/checkpoint/internal/normal_path.h"
 
 namespace tftrain::internal {
 
@@ -99,14 +101,28 @@ void Retention::Add(const RetentionPolicy& policy, absl::Time now) {
                                              : now + absl::Hours(hours->hours));
 }
 
+void Retention::set_kept(std::vector<KeptCheckpoint> kept) {
+  kept_.clear();
+  undeleted_.clear();
+  std::set<std::string> seen;
+  for (auto it = kept.rbegin(); it != kept.rend(); ++it) {
+    if (seen.insert(NormalPath(it->prefix)).second) {
+      kept_.push_back(std::move(*it));
+    }
+  }
+  std::reverse(kept_.begin(), kept_.end());
+}
+
 Retention::Change Retention::Plan(std::string_view prefix, absl::Time now,
                                   MetricsOf metrics_of) const {
-  const auto without_it = [prefix](const std::vector<KeptCheckpoint>& list) {
-    std::vector<KeptCheckpoint> others;
-    std::copy_if(list.begin(), list.end(), std::back_inserter(others),
-                 [&](const auto& each) { return each.prefix != prefix; });
-    return others;
-  };
+  const auto without_it =
+      [path = NormalPath(prefix)](const std::vector<KeptCheckpoint>& list) {
+        std::vector<KeptCheckpoint> others;
+        std::copy_if(
+            list.begin(), list.end(), std::back_inserter(others),
+            [&](const auto& each) { return NormalPath(each.prefix) != path; });
+        return others;
+      };
   std::vector<KeptCheckpoint> all = without_it(kept_);
   all.push_back({std::string(prefix), now, /*own=*/true});
 

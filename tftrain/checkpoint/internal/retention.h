@@ -28,9 +28,9 @@ struct KeptCheckpoint {
 };
 
 // The checkpoints of a run, of which the policies say what is kept. The newest
-// is kept in any case. What only KeepEverySteps or KeepEveryHours keeps is
-// taken off the list and never deleted. Decides only; the files are the
-// caller's.
+// is kept in any case. Paths are compared by what they lead to, not as text.
+// What only KeepEverySteps or KeepEveryHours keeps is taken off the list and
+// never deleted. Decides only; the files are the caller's.
 //
 // Confined: use from one thread at a time.
 // Python: the part of tf.compat.v1.train.Saver that deletes one checkpoint at
@@ -58,10 +58,8 @@ class Retention {
 
   // Oldest first.
   const std::vector<KeptCheckpoint>& kept() const { return kept_; }
-  void set_kept(std::vector<KeptCheckpoint> kept) {
-    kept_ = std::move(kept);
-    undeleted_.clear();
-  }
+  // One that is there twice, however it is spelled, counts as the later.
+  void set_kept(std::vector<KeptCheckpoint> kept);
 
   // What saving `prefix` at `now` changes, and the change itself. `metrics_of`
   // is asked, only if a policy needs it, for the metrics of a checkpoint.

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "tftrain/base/file.h"
@@ -54,6 +55,21 @@ TEST(RetentionTest, ANameSavedAgainIsTheNewest) {
   retention.set_kept({{"a", At(1)}, {"b", At(2)}});
   const Retention::Change change = retention.Plan("a", At(3), NoMetrics);
   EXPECT_THAT(NamesOf(change.kept), ElementsAre("b", "a"));
+  EXPECT_THAT(change.deleted, IsEmpty());
+}
+
+// R3: else the newest would be deleted by its other name.
+TEST(RetentionTest, ACheckpointIsTheSameHoweverItIsSpelled) {
+  const std::string here = std::filesystem::current_path();
+  Retention retention({KeepNewest{2}}, At(0));
+  retention.set_kept({{"run/a", At(1)},
+                      {"run/b", At(2)},
+                      {here + "/run/a", At(3)},
+                      {"run//./b", At(4)}});
+  EXPECT_THAT(NamesOf(retention.kept()),
+              ElementsAre(here + "/run/a", "run//./b"));
+  const Retention::Change change = retention.Plan("./run/a", At(5), NoMetrics);
+  EXPECT_THAT(NamesOf(change.kept), ElementsAre("run//./b", "./run/a"));
   EXPECT_THAT(change.deleted, IsEmpty());
 }
 
