@@ -106,6 +106,15 @@ absl::Status CallCatching(absl::FunctionRef<absl::Status()> fn) {
   }
 }
 
+absl::Status CallUserCode(absl::FunctionRef<absl::Status()> fn) {
+  absl::Status status;
+  const absl::Status thrown = CallCatching([&] {
+    status = fn();
+    return absl::OkStatus();
+  });
+  return thrown.ok() ? status : absl::InternalError(thrown.message());
+}
+
 void FirstError::Update(const absl::Status& status) {
   if (status.ok()) return;
   if (first_.ok()) {

@@ -85,6 +85,10 @@ absl::Status AnnotateBefore(const absl::Status& status,
 // with the text of `what()`.
 absl::Status CallCatching(absl::FunctionRef<absl::Status()> fn);
 
+// The same for the callbacks of hooks and listeners, whose exceptions are all
+// kInternal.
+absl::Status CallUserCode(absl::FunctionRef<absl::Status()> fn);
+
 // Collects the outcomes of several duties of which each must be tried, such as
 // those of closing. The first error by time decides code, payloads and the
 // beginning of the message; each later one is appended to it as "; also:" and

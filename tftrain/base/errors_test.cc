@@ -110,6 +110,13 @@ TEST(CallCatchingTest, TurnsExceptionsIntoStatuses) {
               StatusIs(absl::StatusCode::kUnknown, HasSubstr("unknown type")));
 }
 
+TEST(CallUserCodeTest, AnExceptionIsInternalAndAStatusIsItself) {
+  EXPECT_THAT(CallUserCode([]() -> absl::Status { throw std::bad_alloc(); }),
+              StatusIs(absl::StatusCode::kInternal, HasSubstr("memory")));
+  EXPECT_EQ(CallUserCode([] { return EndOfInputError("x"); }),
+            EndOfInputError("x"));
+}
+
 TEST(FirstErrorTest, IsOkUntilAnErrorComes) {
   FirstError result;
   result.Update(absl::OkStatus());

@@ -160,6 +160,9 @@ class Saver::Impl {
     }
     return held_;
   }
+  bool CanSnapshot(const Session& session) const {
+    return session.is_local() && snapshotter_ != nullptr;
+  }
   bool restores_iterators() const {
     return save_graph_.has_value() && !save_graph_->restore_iterators.empty();
   }
@@ -185,9 +188,6 @@ class Saver::Impl {
   absl::Status CheckBuilt() const;
   absl::StatusOr<std::string> CheckPath(const std::string& path,
                                         const SaveOptions& options) const;
-  bool CanSnapshot(const Session& session) const {
-    return session.is_local() && snapshotter_ != nullptr;
-  }
   absl::StatusOr<internal::CheckpointJob> MakeJob(Session& session,
                                                   const std::string& path,
                                                   const SaveOptions& options);
@@ -198,6 +198,7 @@ class Saver::Impl {
     internal::BundleOptions bundle;
     bundle.write.mode = options_.file_mode;
     bundle.check_finite = options.check_finite;
+    bundle.check_nan = options.check_nan;
     return bundle;
   }
   absl::Status RunSave(Session& session, const std::string& prefix);
@@ -327,10 +328,11 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
                       MakeJob(session, path, options));
   if (empty()) return "";
   if (!CanSnapshot(session)) {
-    if (options.check_finite) {
+    if (options.check_finite || options.check_nan) {
       return absl::UnimplementedError(
-          "check_finite needs a session in this process, and a graph whose "
-          "save operations are those that TensorFlow makes; save without it");
+          "check_finite and check_nan need a session in this process, and a "
+          "graph whose save operations are those that TensorFlow makes; save "
+          "without them");
     }
     job.write_values = [&](const std::string& prefix) {
       const internal::StateHold hold(session);
@@ -572,6 +574,10 @@ std::optional<std::string> Saver::CheckpointOf(const Session& session,
 }
 
 mode_t Saver::file_mode() const { return impl_->file_mode(); }
+
+bool Saver::CanCheckFinite(const Session& session) const {
+  return impl_->CanSnapshot(session);
+}
 
 bool Saver::restores_iterators() const { return impl_->restores_iterators(); }
 

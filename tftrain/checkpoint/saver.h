@@ -133,6 +133,8 @@ class Saver {
     // Whether the save fails when a value of floating or complex type holds a
     // NaN or an infinity, which is looked for as the values are written.
     bool check_finite = false;
+    // The same for a NaN alone.
+    bool check_nan = false;
     // What is known of the model at this moment, for KeepBest: kept beside the
     // checkpoint as "P.tftrain.json". One that is not finite is left out.
     std::map<std::string, double> metrics;
@@ -190,9 +192,9 @@ class Saver {
   // yet (its name is told), or when another process saves into the folder;
   // kInvalidArgument for a latest_filename with a folder in it, and for a
   // `path` without a name or with that of the state file; NanLossError(), which
-  // names the variable, and kUnimplemented on a server and where the graph's
-  // operations must save, both for check_finite; kResourceExhausted when the
-  // disk is full; other file errors; those of the graph's operations.
+  // names the variable, and kUnimplemented unless CanCheckFinite(), both for
+  // check_finite and check_nan; kResourceExhausted when the disk is full; other
+  // file errors; those of the graph's operations.
   // On error nothing new is left behind, and older checkpoints and the state
   // file are as before; only where the checkpoint had replaced one of the same
   // name already, the new one stays. Trouble with deleting old checkpoints is
@@ -243,6 +245,10 @@ class Saver {
   // How each value of a checkpoint of `session` would be read, by its name in
   // the checkpoint; empty when the graph's operations must save.
   std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
+
+  // Whether a save of `session` can look at the values (check_finite,
+  // check_nan): in this process, unless the graph's operations must save.
+  bool CanCheckFinite(const Session& session) const;
 
   // Sets the variables of `session` to those in the checkpoint at `path`: a
   // prefix, one of its files, or a folder (its newest checkpoint). All are

@@ -122,6 +122,21 @@ TEST_P(SaverFiniteTest, NobodyLooksUnlessAsked) {
       IsOk());
 }
 
+TEST_P(SaverFiniteTest, ANanAloneIsToldWhereAskedFor) {
+  Saver::SaveOptions options = AtStep(1);
+  options.check_finite = false;
+  options.check_nan = true;
+  EXPECT_TRUE(trainer_.saver->CanCheckFinite(*trainer_.session));
+
+  trainer_.Train(kInfinity);
+  EXPECT_THAT(
+      trainer_.saver->Save(*trainer_.session, dir_ / "infinite", options),
+      IsOk());
+  trainer_.Train(kNan);
+  EXPECT_TRUE(IsNanLoss(
+      trainer_.saver->Save(*trainer_.session, dir_ / "nan", options).status()));
+}
+
 TEST(SaverFiniteInBackgroundTest, ItIsFoundByTheThreadThatWrites) {
   const TempDir dir;
   UnsyncedFileOps unsynced;
@@ -145,12 +160,17 @@ TEST(SaverFiniteInBackgroundTest, ItIsFoundByTheThreadThatWrites) {
 TEST(SaverFiniteInBackgroundTest, AServersValuesAreNotLookedAt) {
   const TempDir dir;
   Trainer trainer(LocalServerAddress());
-  Saver::SaveOptions options;
-  options.check_finite = true;
+  Saver::SaveOptions finite;
+  finite.check_finite = true;
+  Saver::SaveOptions no_nan;
+  no_nan.check_nan = true;
 
-  EXPECT_THAT(
-      trainer.saver->Save(*trainer.session, dir / "model", options),
-      StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("check_finite")));
+  EXPECT_FALSE(trainer.saver->CanCheckFinite(*trainer.session));
+  for (const Saver::SaveOptions& options : {finite, no_nan}) {
+    EXPECT_THAT(
+        trainer.saver->Save(*trainer.session, dir / "model", options),
+        StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("check_finite")));
+  }
 }
 
 }  // namespace

@@ -12,8 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
+#include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
+#include "tftrain/checkpoint/checkpoint_tools.h"
 #include "tftrain/hooks/internal/training_pause.h"
 
 namespace tftrain {
@@ -48,6 +50,16 @@ absl::StatusOr<std::vector<Ranked>> Rank(std::string_view folder,
                      return IsBetter(a.value, b.value, mode);
                    });
   return ranked;
+}
+
+// NanLossError() if a variable in the checkpoint `prefix` is not finite.
+absl::Status CheckFinite(const std::string& prefix) {
+  TF_ASSIGN_OR_RETURN(const std::vector<TensorStatistics> found,
+                      ScanForNonFinite(prefix));
+  if (found.empty()) return absl::OkStatus();
+  return NanLossError(absl::StrCat(
+      "the variable \"", found.front().name, "\" in \"", prefix, "\" holds ",
+      found.front().nans > 0 ? "a NaN" : "an infinity"));
 }
 
 }  // namespace
@@ -120,7 +132,7 @@ absl::Status BestCheckpointHook::AfterRun(SessionRunContext& context,
   if (measured->step != step || context.session().state_rejected()) {
     return absl::OkStatus();
   }
-  return Save(context.session(), *measured);
+  return Keep(context.session(), *measured);
 }
 
 bool BestCheckpointHook::IsAmongBest(double value) const {
@@ -131,24 +143,37 @@ bool BestCheckpointHook::IsAmongBest(double value) const {
 
 absl::Status BestCheckpointHook::Save(Session& session,
                                       const Measurement& measured) {
-  const internal::TrainingPause pause(clock_);
   const std::map<std::string, double> metrics = {{metric_, measured.value}};
+  const bool check_finite =
+      options_.check_finite && saver_->CanCheckFinite(session);
   // A save in the background may be that of this step.
   saver_->AwaitSave();
-  absl::Status noted = absl::NotFoundError("this step is not saved yet");
   if (const std::optional<std::string> saved =
           saver_->CheckpointOf(session, save_path_, measured.step)) {
-    noted = Saver::SetMetrics(*saved, metrics);
+    absl::Status noted = check_finite ? CheckFinite(*saved) : absl::OkStatus();
+    if (noted.ok()) noted = Saver::SetMetrics(*saved, metrics);
+    // It may have been deleted meanwhile.
+    if (!absl::IsNotFound(noted)) return noted;
   }
-  if (!absl::IsNotFound(noted)) {
-    TF_RETURN_IF_ERROR(noted);
-  } else {
-    Saver::SaveOptions options;
-    options.global_step = measured.step;
-    options.write_meta_graph = options_.save_graph_def;
-    options.metrics = metrics;
-    TF_RETURN_IF_ERROR(saver_->Save(session, save_path_, options).status());
+  Saver::SaveOptions options;
+  options.global_step = measured.step;
+  options.write_meta_graph = options_.save_graph_def;
+  options.check_finite = check_finite;
+  options.metrics = metrics;
+  return saver_->Save(session, save_path_, options).status();
+}
+
+absl::Status BestCheckpointHook::Keep(Session& session,
+                                      const Measurement& measured) {
+  const internal::TrainingPause pause(clock_);
+  const absl::Status saved = Save(session, measured);
+  if (IsNanLoss(saved)) {
+    LOG(WARNING) << "Not kept among the best, for all its \"" << metric_
+                 << "\" of " << measured.value << ", is the model of step "
+                 << measured.step << ": " << saved.message();
+    return absl::OkStatus();
   }
+  TF_RETURN_IF_ERROR(saved);
   LOG(INFO) << "Kept the checkpoint of step " << measured.step << ", whose \""
             << metric_ << "\" of " << measured.value << " is among the best "
             << options_.keep;

@@ -37,13 +37,14 @@ namespace tftrain {
 //
 // A save is made in the step with which the value came, before training goes
 // on, and an error of it fails the step; none of a state that a hook rejected
-// (SessionRunHook::Judge). The value of a tensor is that of the
-// step: for a loss, mostly that of the variables before their update.
+// (SessionRunHook::Judge). The value of a tensor is that of the step: for a
+// loss, mostly that of the variables before their update, which that update may
+// spoil. So the variables are looked at as well (`check_finite`).
 //
 // In the list of hooks it stands behind the one that measures. It takes the
 // checkpoint of the same step that a CheckpointSaverHook before it has saved in
-// place of one of its own; one behind it saves such a step once more, with the
-// metric.
+// place of one of its own, having waited for it if it is written in the
+// background; one behind it saves such a step once more, with the metric.
 //
 // Confined: the session calls a hook from one thread.
 // Python: tf.estimator's BestExporter; Keras's ModelCheckpoint with
@@ -86,6 +87,12 @@ class BestCheckpointHook : public SessionRunHook {
     // Whether a `.meta` is written beside a checkpoint.
     bool save_graph_def = true;
 
+    // Whether a model with a NaN or an infinity in a variable of floating or
+    // complex type is none of the best: it is not saved, with a warning. Where
+    // that cannot be known before it is saved (Saver::CanCheckFinite()), nobody
+    // looks.
+    bool check_finite = true;
+
     // See SessionRunHook::waits_for_input().
     bool waits_for_input = true;
 
@@ -117,6 +124,9 @@ class BestCheckpointHook : public SessionRunHook {
     return !options_.tensor.empty() || options_.source != nullptr;
   }
   bool IsAmongBest(double value) const;
+  absl::Status Keep(Session& session, const Measurement& measured);
+  // Sees that there is a checkpoint of the model with the metric.
+  // Errors: NanLossError() when it is not finite; those of saving.
   absl::Status Save(Session& session, const Measurement& measured);
 
   const Options options_;

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
 #include <utility>
 
 #include "tftrain/base/file.h"
@@ -13,14 +14,19 @@
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/hooks/lambda_hook.h"
+#include "tftrain/testing/diverging_graph.h"
 #include "tftrain/testing/hook_driver.h"
+#include "tftrain/testing/local_server.h"
+#include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/non_finite.h"
+#include "tftrain/testing/slow_file_ops.h"
 #include "tftrain/testing/temp_dir.h"
 
 namespace tftrain {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -40,17 +46,21 @@ class BestCheckpointHookTest : public ::testing::Test {
 
   std::unique_ptr<HookDriver> MakeRun(int64_t save_steps = 1000,
                                       bool async = false,
-                                      First first = First::kSaver) {
+                                      First first = First::kSaver,
+                                      GraphPtr graph = CountingGraph()) {
     CheckpointSaverHook::Options saves;
     saves.checkpoint_dir = dir_.path();
     saves.save_steps = save_steps;
     saves.async = async;
+    saves.non_finite = non_finite_;
     std::vector<HookPtr> hooks = {
         std::make_shared<CheckpointSaverHook>(saves),
         std::make_shared<BestCheckpointHook>(options_)};
     if (first == First::kBest) std::swap(hooks[0], hooks[1]);
     hooks.push_back(std::make_shared<LambdaHook>(judge_));
-    auto run = std::make_unique<HookDriver>(std::move(hooks), dir_.path());
+    auto run = std::make_unique<HookDriver>(std::move(hooks), dir_.path(),
+                                            std::move(graph));
+    run->options().master = master_;
     Saver::Options newest;
     newest.max_to_keep = 1;
     Scaffold::Options scaffold;
@@ -85,6 +95,8 @@ class BestCheckpointHookTest : public ::testing::Test {
   const TempDir dir_;
   BestCheckpointHook::Options options_;
   LambdaHook::Options judge_;
+  std::optional<CheckpointSaverHook::NonFinite> non_finite_;
+  std::string master_;
 };
 
 TEST_F(BestCheckpointHookTest, KeepsTheBestBesideTheNewest) {
@@ -117,6 +129,73 @@ TEST_F(BestCheckpointHookTest, KeepsNothingThatAHookRejected) {
 
   EXPECT_THAT(Steps(), ElementsAre(4, 3));
   EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(3)));
+}
+
+// The loss of a step may be a record, and its update spoil the model.
+class BestModelIsFiniteTest : public BestCheckpointHookTest,
+                              public ::testing::WithParamInterface<float> {
+ protected:
+  // Two good steps, the second of them better, then a record that is spoilt.
+  void TrainBadly(HookDriver& run) {
+    Train(run, {3, 2});
+    EXPECT_THAT(run.Train(1, {{"x:0", 1.0f}, {"gradient:0", GetParam()}}),
+                IsOk());
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(NanAndInfinity, BestModelIsFiniteTest,
+                         ::testing::Values(kNan, kInfinity),
+                         [](const auto& spoilt) {
+                           return spoilt.param > 0 ? "Infinity" : "Nan";
+                         });
+
+TEST_P(BestModelIsFiniteTest, ASpoiltModelIsNotAmongTheBest) {
+  non_finite_ = CheckpointSaverHook::NonFinite::kSkip;
+  LogCapture log;
+  auto run = MakeRun(/*save_steps=*/1, /*async=*/false, First::kSaver,
+                     DivergingGraph());
+
+  TrainBadly(*run);
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(LatestCheckpoint(dir_.path()), IsOkAndHolds(Prefix(2)));
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
+  EXPECT_THAT(log.lines(),
+              Contains(AllOf(HasSubstr("WARNING: Not kept among the best"),
+                             HasSubstr("\"w\" holds"))));
+}
+
+TEST_P(BestModelIsFiniteTest, NorIsACheckpointOfOneThatAnotherHookSaved) {
+  non_finite_ = CheckpointSaverHook::NonFinite::kSave;
+  auto run = MakeRun(/*save_steps=*/1, /*async=*/true, First::kSaver,
+                     DivergingGraph());
+
+  TrainBadly(*run);
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(Steps(), ElementsAre(3, 2));
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
+}
+
+TEST_P(BestModelIsFiniteTest, NobodyLooksWhereThatIsSaid) {
+  options_.check_finite = false;
+  auto run = MakeRun(/*save_steps=*/1000, /*async=*/false, First::kSaver,
+                     DivergingGraph());
+
+  TrainBadly(*run);
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(3)));
+}
+
+TEST_F(BestCheckpointHookTest, KeepsTheBestOfAServerUnseen) {
+  master_ = LocalServerAddress();
+  auto run = MakeRun();
+
+  Train(*run, {3, 1, 2});
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
 }
 
 TEST_F(BestCheckpointHookTest, KeepsSeveralWithLargeValues) {
@@ -264,6 +343,23 @@ TEST_F(BestCheckpointHookTest, GetsAlongWithSavesInTheBackground) {
 
   EXPECT_THAT(Steps(), ElementsAre(7, 3));
   EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(3)));
+}
+
+TEST_F(BestCheckpointHookTest, TakesTheCheckpointThatIsBeingWritten) {
+  SlowFileOps disk(".data-");
+  auto run = MakeRun(/*save_steps=*/2, /*async=*/true);
+  Train(*run, {3});
+  disk.Stop();
+
+  std::thread training([&] { Train(*run, {2}); });
+  disk.AwaitWriter();
+  disk.GoOn();
+  training.join();
+
+  EXPECT_THAT(Saver::Metrics(Prefix(2)), ElementsAre(Pair("loss", 2)));
+  // As above, it was not written a second time.
+  EXPECT_THAT(dir_.List(), Contains("model.ckpt-2.data-00000-of-00001"));
+  EXPECT_THAT(run->Close(), IsOk());
 }
 
 TEST_F(BestCheckpointHookTest, KeepsWhatOthersHaveMeasured) {

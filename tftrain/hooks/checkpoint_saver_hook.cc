@@ -84,13 +84,19 @@ absl::Status CheckpointSaverHook::CheckSaving() const {
                        "\", give 0 or more seconds"));
     }
   }
+  for (size_t i = 0; i < options_.listeners.size(); ++i) {
+    if (options_.listeners[i] != nullptr) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("listener ", i + 1, " of ", options_.listeners.size(),
+                     " is null; give one, or leave it out"));
+  }
   return absl::OkStatus();
 }
 
 absl::Status CheckpointSaverHook::BeginListeners(BeginContext& context) {
   listeners_begun_ = 0;
   for (const CheckpointSaverListenerPtr& listener : options_.listeners) {
-    TF_RETURN_IF_ERROR(listener->Begin(context));
+    TF_RETURN_IF_ERROR(CallUserCode([&] { return listener->Begin(context); }));
     ++listeners_begun_;
   }
   return absl::OkStatus();
@@ -98,7 +104,11 @@ absl::Status CheckpointSaverHook::BeginListeners(BeginContext& context) {
 
 void CheckpointSaverHook::AbortListeners(const absl::Status& status) {
   for (size_t i = 0; i < listeners_begun_; ++i) {
-    options_.listeners[i]->OnAbort(status);
+    const absl::Status told = CallUserCode([&] {
+      options_.listeners[i]->OnAbort(status);
+      return absl::OkStatus();
+    });
+    if (!told.ok()) LOG(ERROR) << told << "; in a listener's OnAbort";
   }
   listeners_begun_ = 0;
 }
@@ -109,11 +119,8 @@ absl::Status CheckpointSaverHook::AfterCreateSession(Session& session,
   TF_RETURN_IF_ERROR(FindSaver(step));
   TF_RETURN_IF_ERROR(LockFolder());
   TF_RETURN_IF_ERROR(WriteGraph(*session.graph()));
-  if (IsSaved(session, step)) {
-    last_saved_step_ = step;
-  } else {
-    TF_RETURN_IF_ERROR(Save(session, step));
-  }
+  if (IsSaved(session, step)) last_saved_step_ = step;
+  if (last_saved_step_ != step) TF_RETURN_IF_ERROR(Save(session, step));
   timer_->UpdateLastTriggeredStep(step);
   return absl::OkStatus();
 }
@@ -248,7 +255,7 @@ absl::Status CheckpointSaverHook::FinishInStep(SessionRunContext& context) {
 
 absl::Status CheckpointSaverHook::SkipNonFinite(
     const absl::Status& status) const {
-  if (!IsNanLoss(status) || options_.non_finite != NonFinite::kSkip) {
+  if (!IsNanLoss(status) || options_.non_finite == NonFinite::kFail) {
     return status;
   }
   LOG(WARNING) << "No checkpoint of this step: " << status.message();
@@ -282,7 +289,8 @@ absl::Status CheckpointSaverHook::Save(Session& session, int64_t step) {
 absl::Status CheckpointSaverHook::TellBeforeSave(Session& session,
                                                  int64_t step) {
   for (const CheckpointSaverListenerPtr& listener : options_.listeners) {
-    TF_RETURN_IF_ERROR(listener->BeforeSave(session, step));
+    TF_RETURN_IF_ERROR(
+        CallUserCode([&] { return listener->BeforeSave(session, step); }));
   }
   return absl::OkStatus();
 }
@@ -293,7 +301,12 @@ absl::Status CheckpointSaverHook::StartSave(Session& session, int64_t step,
   options.global_step = step;
   options.write_meta_graph = options_.save_graph_def;
   options.snapshot = options_.snapshot;
-  options.check_finite = options_.non_finite != NonFinite::kSave;
+  if (options_.non_finite.has_value()) {
+    options.check_finite = options_.non_finite != NonFinite::kSave;
+  } else {
+    options.check_nan =
+        session.state_judged() && saver_->CanCheckFinite(session);
+  }
   // Another hook may have saved this very step, and somebody measured it.
   if (const auto saved = saver_->CheckpointOf(session, save_path_, step)) {
     options.metrics = Saver::Metrics(*saved);
@@ -323,14 +336,19 @@ absl::StatusOr<bool> CheckpointSaverHook::TellAfterSave(Session& session,
                                                         int64_t step) {
   bool stop = false;
   for (const CheckpointSaverListenerPtr& listener : options_.listeners) {
-    TF_ASSIGN_OR_RETURN(const bool wants_stop,
-                        listener->AfterSave(session, step));
-    stop = stop || wants_stop;
+    TF_RETURN_IF_ERROR(CallUserCode([&]() -> absl::Status {
+      TF_ASSIGN_OR_RETURN(const bool wants_stop,
+                          listener->AfterSave(session, step));
+      stop = stop || wants_stop;
+      return absl::OkStatus();
+    }));
   }
   return stop;
 }
 
 absl::Status CheckpointSaverHook::End(Session& session) {
+  // It has ended already, in its first place of the list.
+  if (writer_ == nullptr) return absl::OkStatus();
   FirstError result;
   if (saving_step_.has_value()) {
     const int64_t saving = *saving_step_;
@@ -354,7 +372,8 @@ absl::Status CheckpointSaverHook::End(Session& session) {
     AbortListeners(result.status());
   } else {
     for (const CheckpointSaverListenerPtr& listener : options_.listeners) {
-      result.Update(listener->End(session, *step));
+      result.Update(
+          CallUserCode([&] { return listener->End(session, *step); }));
     }
   }
   listeners_begun_ = 0;

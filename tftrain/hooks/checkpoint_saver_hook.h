@@ -52,6 +52,7 @@ class FolderLock;
 // What a hook judged to be bad (SessionRunHook::Judge()), such as
 // NanTensorHook, is not saved, wherever that hook is in the list: a save that
 // is due then is made after the next good step, and the last one is left out.
+// Nor are, by `non_finite`, variables that a step spoiled whose loss was good.
 // When a hook takes the session back behind the last save, the next good step
 // is saved.
 //
@@ -106,7 +107,9 @@ class CheckpointSaverHook : public SessionRunHook {
     // Whether the values are looked at as they are written (on the thread that
     // writes them: training pays nothing when it is `async`). What is not saved
     // leaves the newest checkpoint the newest. Not on a server.
-    NonFinite non_finite = NonFinite::kSave;
+    // Nothing: kSkip for a NaN, but not for an infinity, if a hook of the
+    // session judges and Saver::CanCheckFinite(); else kSave.
+    std::optional<NonFinite> non_finite;
 
     // So many failed saves in a row, in steps, are only warned of; each is made
     // up for when the next one is due. The first save of a session and the last
@@ -126,7 +129,7 @@ class CheckpointSaverHook : public SessionRunHook {
 
   // Errors: kInvalidArgument if none or both of `save_secs` and `save_steps`
   // or both of `saver` and `scaffold` are set, `checkpoint_dir` is empty,
-  // kStream goes with `async`, or a number is negative;
+  // kStream goes with `async`, a listener is null, or a number is negative;
   // kFailedPrecondition without a global step; those of EventFileWriterCache
   // and of the listeners.
   absl::Status Begin(BeginContext& context) override;

@@ -126,6 +126,22 @@ TEST_F(CheckpointSaverHookAsyncTest, TheEndWaitsForTheSaveAndIsSavedOnce) {
   EXPECT_EQ(NewestStep(), 2);
 }
 
+TEST_F(CheckpointSaverHookAsyncTest, AListenerThatThrowsLeavesTheLastSave) {
+  Open();
+  listener_->ThrowIn("AfterSave");
+  disk_.Stop();
+  EXPECT_THAT(Train(3), IsOk());
+  disk_.GoOn();
+
+  EXPECT_THAT(run_->Close(), StatusIs(absl::StatusCode::kInternal,
+                                      HasSubstr("thrown by a listener")));
+
+  EXPECT_THAT(calls_,
+              ElementsAre("L.BeforeSave 2", "L.AfterSave 2", "L.BeforeSave 3",
+                          "L.AfterSave 3", "L.OnAbort"));
+  EXPECT_EQ(NewestStep(), 3);
+}
+
 TEST_F(CheckpointSaverHookAsyncTest, AWishToStopIsHeardAfterTheSave) {
   Open();
   listener_->StopAfterStep(2);

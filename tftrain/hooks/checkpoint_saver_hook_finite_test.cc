@@ -14,8 +14,10 @@
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
+#include "tftrain/hooks/nan_tensor_hook.h"
 #include "tftrain/testing/diverging_graph.h"
 #include "tftrain/testing/hook_driver.h"
+#include "tftrain/testing/local_server.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/recording_hook.h"
@@ -36,7 +38,8 @@ using NonFinite = CheckpointSaverHook::NonFinite;
 // Saves every step; the parameter is whether in the background.
 class CheckpointSaverHookFiniteTest : public testing::TestWithParam<bool> {
  protected:
-  void Open(NonFinite non_finite) {
+  void Open(std::optional<NonFinite> non_finite,
+            const std::vector<HookPtr>& others = {}) {
     CheckpointSaverHook::Options options;
     options.checkpoint_dir = dir_.path();
     options.save_steps = 1;
@@ -44,9 +47,10 @@ class CheckpointSaverHookFiniteTest : public testing::TestWithParam<bool> {
     options.non_finite = non_finite;
     options.listeners = {std::make_shared<RecordingListener>("L", &calls_)};
     options.tolerated_failures = 9;
-    run_ = std::make_unique<HookDriver>(
-        std::vector<HookPtr>{std::make_shared<CheckpointSaverHook>(options)},
-        "", DivergingGraph());
+    std::vector<HookPtr> hooks = {
+        std::make_shared<CheckpointSaverHook>(options)};
+    hooks.insert(hooks.end(), others.begin(), others.end());
+    run_ = std::make_unique<HookDriver>(std::move(hooks), "", DivergingGraph());
     run_->options().scaffold = scaffold_;
     ASSERT_THAT(run_->Open(), IsOk());
   }
@@ -133,12 +137,58 @@ TEST_P(CheckpointSaverHookFiniteTest, FailsAtTheEnd) {
 }
 
 TEST_P(CheckpointSaverHookFiniteTest, SavesItWhereNobodyLooks) {
-  Open(NonFinite::kSave);
+  Open(std::nullopt);
   EXPECT_THAT(Train(kNan), IsOk());
 
   EXPECT_THAT(run_->Close(), IsOk());
 
   EXPECT_EQ(NewestStep(), 1);
+}
+
+TEST_P(CheckpointSaverHookFiniteTest, BesideAHookThatJudgesANanIsNeverNewest) {
+  LogCapture log;
+  Open(std::nullopt, {StopAtNan("loss:0")});
+  EXPECT_THAT(Train(1.0f), IsOk());
+  // The loss of the last step is from before its update.
+  EXPECT_THAT(Train(kNan), IsOk());
+
+  EXPECT_THAT(run_->Close(), IsOk());
+
+  EXPECT_EQ(NewestStep(), 1);
+  EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr("WARNING: No checkpoint"),
+                                          HasSubstr("\"w\" holds a NaN"))));
+}
+
+TEST_P(CheckpointSaverHookFiniteTest, AnInfinityMayBelongToTheModel) {
+  Open(std::nullopt, {StopAtNan("loss:0")});
+  EXPECT_THAT(Train(kInfinity), IsOk());
+
+  EXPECT_THAT(run_->Close(), IsOk());
+
+  EXPECT_EQ(NewestStep(), 1);
+}
+
+TEST_P(CheckpointSaverHookFiniteTest, WhatIsSaidCountsBesideAHookThatJudges) {
+  Open(NonFinite::kSave, {StopAtNan("loss:0")});
+  EXPECT_THAT(Train(kNan), IsOk());
+
+  EXPECT_THAT(run_->Close(), IsOk());
+
+  EXPECT_EQ(NewestStep(), 1);
+}
+
+TEST(CheckpointSaverHookOnServerTest, SavesAsEverBesideAHookThatJudges) {
+  const TempDir dir;
+  HookDriver run(
+      {StopAtNan("loss:0"), SaveCheckpoints(dir.path(), Every::Steps(1))}, "",
+      DivergingGraph());
+  run.options().master = LocalServerAddress();
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(1), IsOk());
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(LatestCheckpoint(dir.path()), IsOkAndHolds(dir / "model.ckpt-1"));
 }
 
 }  // namespace

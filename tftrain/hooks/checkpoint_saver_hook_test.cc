@@ -422,6 +422,62 @@ TEST_F(CheckpointSaverHookTest, ListenersEndAlsoAfterOneFails) {
   EXPECT_EQ(calls_.back(), "M.End 0");
 }
 
+TEST_F(CheckpointSaverHookTest, AListenerThatThrowsInBeginEndsTheOthers) {
+  AddListener("L")->ThrowIn("OnAbort");
+  AddListener("M");
+  AddListener("N")->ThrowIn("Begin");
+  HookDriver run({MakeHook()});
+
+  EXPECT_THAT(run.Open(), StatusIs(absl::StatusCode::kInternal,
+                                   HasSubstr("thrown by a listener")));
+
+  EXPECT_THAT(calls_, ElementsAre("L.Begin", "M.Begin", "N.Begin", "L.OnAbort",
+                                  "M.OnAbort"));
+}
+
+TEST_F(CheckpointSaverHookTest, AListenerThatThrowsAtTheEndHoldsNothingBack) {
+  AddListener("L")->ThrowIn("End");
+  AddListener("M");
+  const auto hook = MakeHook();
+  {
+    HookDriver run({hook});
+    ASSERT_THAT(run.Open(), IsOk());
+    EXPECT_THAT(run.Train(1), IsOk());
+    EXPECT_THAT(run.Close(), StatusIs(absl::StatusCode::kInternal));
+  }
+
+  EXPECT_EQ(calls_.back(), "M.End 1");
+  // The folder and its event file are free, although the hook lives.
+  EXPECT_THAT(Events(), Contains(CheckpointEvent(1)));
+  options_.listeners.clear();
+  Live(1);
+}
+
+TEST_F(CheckpointSaverHookTest, AListenerThatThrowsAfterASaveFailsTheCreation) {
+  AddListener("L")->ThrowIn("AfterSave");
+  AddListener("M");
+  HookDriver run({MakeHook()});
+
+  EXPECT_THAT(run.Open(),
+              StatusIs(absl::StatusCode::kInternal,
+                       HasSubstr("CheckpointSaverHook::AfterCreateSession")));
+
+  EXPECT_THAT(calls_, ElementsAre("L.Begin", "M.Begin", "L.BeforeSave 0",
+                                  "M.BeforeSave 0", "L.AfterSave 0",
+                                  "L.OnAbort", "M.OnAbort"));
+}
+
+TEST_F(CheckpointSaverHookTest, AListenerThatIsNullIsRefused) {
+  AddListener("L");
+  options_.listeners.push_back(nullptr);
+
+  EXPECT_THAT(HookDriver({MakeHook()}).Open(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("listener 2 of 2 is null")));
+
+  EXPECT_THAT(calls_, IsEmpty());
+}
+
 TEST_F(CheckpointSaverHookTest, AFileInTheWayFailsTheCreation) {
   // CSH-18
   ASSERT_THAT(WriteFileAtomically(dir_ / "run", ""), IsOk());

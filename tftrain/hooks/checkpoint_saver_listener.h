@@ -20,7 +20,7 @@ namespace tftrain {
 // it. Every callback is optional; all run on the thread that called the
 // session, whose plain form, without hooks, they get. An error is what the
 // hook returns: Create(), Run() or Close() fails with it, and listeners that
-// come later in the list are not called.
+// come later in the list are not called. An exception is the error kInternal.
 //
 // Confined: as the hook that calls it.
 // Python: `tf.compat.v1.train.CheckpointSaverListener`.

@@ -4,8 +4,10 @@
 #include "tftrain/hooks/early_stopping_hook.h"
 
 #include <cmath>
+#include <limits>
 #include <utility>
 
+#include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
@@ -82,13 +84,17 @@ absl::Status EarlyStoppingHook::AfterRun(SessionRunContext& context,
                                          const SessionRunValues& values) {
   TF_ASSIGN_OR_RETURN(const std::optional<Measurement> measured,
                       watch_.AfterRun(context, values));
-  if (!measured.has_value() || measured->step < options_.start_from_step) {
-    return absl::OkStatus();
+  if (measured.has_value()) TakeNote(*measured);
+  if (has_appeared_ && waited_ >= options_.patience) {
+    context.RequestStop(Reason());
   }
-  has_appeared_ = true;
-  waited_ = Improves(*measured) ? 0 : waited_ + 1;
-  if (waited_ >= options_.patience) context.RequestStop(Reason());
   return absl::OkStatus();
+}
+
+void EarlyStoppingHook::TakeNote(const Measurement& measured) {
+  if (measured.step < options_.start_from_step) return;
+  has_appeared_ = true;
+  waited_ = Improves(measured) ? 0 : waited_ + 1;
 }
 
 bool EarlyStoppingHook::Improves(const Measurement& measured) {
@@ -124,8 +130,18 @@ std::string EarlyStoppingHook::Reason() const {
 }
 
 absl::Status EarlyStoppingHook::End(Session&) {
-  return has_appeared_ || steps_without_ == 0 ? absl::OkStatus()
-                                              : NeverAppeared();
+  if (const std::optional<Measurement> measured = watch_.AskSource()) {
+    TakeNote(*measured);
+  }
+  if (has_appeared_ || steps_without_ == 0) return absl::OkStatus();
+  // A source may measure less often than the session had steps.
+  if (options_.source == nullptr ||
+      steps_without_ >= options_.must_appear_within_steps.value_or(
+                            std::numeric_limits<int64_t>::max())) {
+    return NeverAppeared();
+  }
+  LOG(WARNING) << NeverAppeared().message();
+  return absl::OkStatus();
 }
 
 std::shared_ptr<EarlyStoppingHook> StopEarly(std::string tensor, int patience,

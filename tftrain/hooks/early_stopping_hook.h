@@ -74,8 +74,9 @@ class EarlyStoppingHook : public SessionRunHook {
     std::optional<double> baseline;
 
     // After so many steps of a session from `start_from_step` on without any
-    // measurement, Run() fails. Whether or not this is set, Close() fails at
-    // the end of a session that had such steps and no measurement.
+    // measurement, the next Run(), or Close(), fails. Without this, Close()
+    // fails if a tensor had no value in any of them, and warns if a source had
+    // none, which may not have been due.
     std::optional<int64_t> must_appear_within_steps;
 
     // See SessionRunHook::waits_for_input().
@@ -99,7 +100,8 @@ class EarlyStoppingHook : public SessionRunHook {
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
 
-  // Errors: kFailedPrecondition when the metric never appeared.
+  // Judges what a source has measured since the last step, such as at the end.
+  // Errors: kFailedPrecondition when the metric should have appeared.
   absl::Status End(Session& session) override;
   bool waits_for_input() const override { return options_.waits_for_input; }
 
@@ -112,7 +114,9 @@ class EarlyStoppingHook : public SessionRunHook {
  private:
   absl::Status CheckOptions() const;
   absl::Status NeverAppeared() const;
-  // Takes note of a value; returns whether it is an improvement.
+  // Takes note of a measurement.
+  void TakeNote(const Measurement& measured);
+  // The same of a value; returns whether it is an improvement.
   bool Improves(const Measurement& measured);
   std::string Reason() const;
 

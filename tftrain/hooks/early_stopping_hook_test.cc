@@ -9,13 +9,16 @@
 #include <vector>
 
 #include "tftrain/testing/hook_driver.h"
+#include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/non_finite.h"
+#include "tftrain/testing/recording_hook.h"
 
 namespace tftrain {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 
 // Trains with a "loss" x:0 that takes these values, one in each step.
@@ -165,15 +168,63 @@ TEST_F(EarlyStoppingHookTest, ASourceIsJudgedWhenItHasSomethingNew) {
 }
 
 TEST_F(EarlyStoppingHookTest, CloseFailsWhenTheMetricNeverAppeared) {
-  // users.md row 54
+  // users.md row 54: the only step that feeds the tensor fails.
+  std::vector<std::string> calls;
+  const auto failing = std::make_shared<RecordingHook>("A", &calls);
+  failing->FailIn("AfterRun", absl::InternalError("injected"));
+  HookDriver run({failing, StopEarly("x:0", /*patience=*/3, Every::Steps(1))});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(1, {{"x:0", 1.0f}}),
+              StatusIs(absl::StatusCode::kInternal));
+  EXPECT_THAT(run.Train(3), IsOk());
+
+  EXPECT_THAT(run.Close(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("\"x:0\" has had no value in 4 steps")));
+}
+
+TEST_F(EarlyStoppingHookTest, ASourceThatWasNotDueIsNoFailure) {
+  LogCapture log;
   HookDriver run({StopEarly(
       "accuracy", [] { return std::optional<Measurement>(); }, 3)});
   ASSERT_THAT(run.Open(), IsOk());
   EXPECT_THAT(run.Train(4), IsOk());
 
-  EXPECT_THAT(run.Close(),
-              StatusIs(absl::StatusCode::kFailedPrecondition,
-                       HasSubstr("\"accuracy\" has had no value in 4 steps")));
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr("WARNING: "),
+                                          HasSubstr("\"accuracy\" has had no "
+                                                    "value in 4 steps"))));
+}
+
+TEST_F(EarlyStoppingHookTest, ASourceIsAskedOnceMoreAtTheEnd) {
+  std::optional<Measurement> measured;
+  options_ = EarlyStoppingHook::Options();
+  options_.source = [&] { return measured; };
+  options_.must_appear_within_steps = 4;
+  hook_ = std::make_shared<EarlyStoppingHook>(options_);
+  HookDriver run({hook_});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(4), IsOk());
+
+  // As a hook does that comes earlier in the list.
+  measured = Measurement{4, 0.5};
+
+  EXPECT_THAT(run.Close(), IsOk());
+  ASSERT_TRUE(hook_->best().has_value());
+  EXPECT_EQ(hook_->best()->value, 0.5);
+}
+
+TEST_F(EarlyStoppingHookTest, CloseFailsWhenASourceShouldHaveMeasured) {
+  options_ = EarlyStoppingHook::Options();
+  options_.source = [] { return std::optional<Measurement>(); };
+  options_.must_appear_within_steps = 4;
+  HookDriver run({std::make_shared<EarlyStoppingHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(4), IsOk());
+
+  EXPECT_THAT(run.Close(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                    HasSubstr("in 4 steps")));
 }
 
 TEST_F(EarlyStoppingHookTest, AStepFailsWhenTheMetricShouldHaveAppeared) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <set>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/log/log.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,7 @@
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/filename.h"
+#include "tftrain/coordination/queue_runner.h"
 #include "tftrain/graph/collection_keys.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/hooks/internal/named_tensors.h"
@@ -151,6 +153,8 @@ absl::Status EvalHook::Begin(BeginContext& context) {
       options_.graph != nullptr ? *options_.graph : context.graph();
   TF_RETURN_IF_ERROR(FindNames(graph));
   TF_RETURN_IF_ERROR(CheckItEnds(graph));
+  TF_RETURN_IF_ERROR(CheckQueuesAreFilled(graph));
+  coordinator_ = nullptr;
   training_requests_.clear();
   training_inputs_.clear();
   last_model_.reset();
@@ -221,7 +225,38 @@ absl::Status EvalHook::CheckItEnds(const Graph& graph) const {
       "it, or give feeds");
 }
 
-absl::Status EvalHook::AfterCreateSession(Session& session, Coordinator&) {
+absl::Status EvalHook::CheckQueuesAreFilled(const Graph& graph) const {
+  // Whatever else runs, or feeds, may well be what does it.
+  if (options_.graph == nullptr || options_.scaffold != nullptr ||
+      options_.feeds != nullptr || !options_.init_ops.empty() ||
+      !options_.update_ops.empty() || !options_.session.target.empty()) {
+    return absl::OkStatus();
+  }
+  TF_ASSIGN_OR_RETURN(const std::vector<tensorflow::QueueRunnerDef> runners,
+                      graph.GetProtoCollection<tensorflow::QueueRunnerDef>(
+                          collection_keys::kQueueRunners));
+  const internal::Closure closure(graph, AllRequests(), {});
+  for (const Node* node : closure.nodes()) {
+    if (!internal::ConsumesInput(node)) continue;
+    for (const Node* input : InputsOf(node)) {
+      if (!absl::StrContains(input->type_string(), "Queue") ||
+          std::any_of(runners.begin(), runners.end(), [&](const auto& runner) {
+            return runner.queue_name() == input->name();
+          })) {
+        continue;
+      }
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the evaluation would wait for ever in \"", node->name(),
+          "\", as nothing fills \"", input->name(),
+          "\"; give its graph a queue runner, or init_ops that do"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EvalHook::AfterCreateSession(Session& session,
+                                          Coordinator& coordinator) {
+  coordinator_ = &coordinator;
   TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
   if (timer_.has_value()) timer_->UpdateLastTriggeredStep(step);
   return absl::OkStatus();
@@ -283,9 +318,19 @@ absl::Status EvalHook::AfterRun(SessionRunContext& context,
 }
 
 absl::Status EvalHook::Evaluate(Session& training) {
+  if (is_interrupted()) {
+    LOG(INFO) << "Nothing is evaluated, as training is to stop";
+    return absl::OkStatus();
+  }
   const internal::TrainingPause pause(clock_);
-  return NotTheEnd(options_.graph != nullptr ? EvaluateNewest()
-                                             : EvaluateLive(training));
+  return NotTheEnd(CallUserCode([&] {
+    return options_.graph != nullptr ? EvaluateNewest()
+                                     : EvaluateLive(training);
+  }));
+}
+
+bool EvalHook::is_interrupted() const {
+  return coordinator_ != nullptr && coordinator_->ShouldStop();
 }
 
 absl::StatusOr<std::optional<std::pair<std::string, CheckpointPin>>>
@@ -317,12 +362,37 @@ absl::Status EvalHook::EvaluateNewest() {
                        index.modified};
   if (last_model_ == model) return absl::OkStatus();
   TF_RETURN_IF_ERROR(RestoreAndInit(checkpoint));
-  TF_ASSIGN_OR_RETURN(EvalResult result,
+  const auto stop = absl::MakeCleanup([this] { StopQueueRunners(); });
+  TF_ASSIGN_OR_RETURN(std::optional<EvalResult> result,
                       RunSteps(*session_, /*is_training=*/false));
-  result.step = model.step;
-  result.checkpoint = checkpoint;
+  if (!result.has_value()) return absl::OkStatus();
+  result->step = model.step;
+  result->checkpoint = checkpoint;
   last_model_ = model;
-  return Tell(std::move(result));
+  return Tell(*std::move(result));
+}
+
+absl::Status EvalHook::StartQueueRunners() {
+  const std::string runners(collection_keys::kQueueRunners);
+  if (options_.graph->collections().count(runners) == 0) {
+    return absl::OkStatus();
+  }
+  Coordinator::Options options;
+  // Of a runner, no error is the end of the input.
+  options.clean_stop = nullptr;
+  queue_coordinator_ = std::make_shared<Coordinator>(options);
+  return tftrain::StartQueueRunners(session_, queue_coordinator_).status();
+}
+
+void EvalHook::StopQueueRunners() {
+  if (queue_coordinator_ == nullptr) return;
+  queue_coordinator_->RequestStop();
+  Coordinator::JoinOptions join;
+  join.ignore_live_threads = true;
+  // What they failed with was told by the evaluation.
+  queue_coordinator_->Join(join).IgnoreError();
+  queue_coordinator_.reset();
+  CloseSession();
 }
 
 absl::Status EvalHook::RestoreAndInit(const std::string& checkpoint) {
@@ -341,22 +411,23 @@ absl::Status EvalHook::EvaluateLive(Session& training) {
   TF_ASSIGN_OR_RETURN(const int64_t step, training.GlobalStep());
   Model model = {"", step, absl::InfinitePast()};
   if (last_model_ == model) return absl::OkStatus();
-  TF_ASSIGN_OR_RETURN(EvalResult result,
+  TF_ASSIGN_OR_RETURN(std::optional<EvalResult> result,
                       RunSteps(training, /*is_training=*/true));
-  result.step = step;
+  if (!result.has_value()) return absl::OkStatus();
+  result->step = step;
   if (!options_.checkpoint_dir.empty()) {
     TF_ASSIGN_OR_RETURN(const std::optional<std::string> newest,
                         LatestCheckpoint(options_.checkpoint_dir));
     if (newest.has_value() && StepOfPrefix(*newest) == step) {
-      result.checkpoint = *newest;
+      result->checkpoint = *newest;
     }
   }
   last_model_ = std::move(model);
-  return Tell(std::move(result));
+  return Tell(*std::move(result));
 }
 
-absl::StatusOr<EvalResult> EvalHook::RunSteps(Session& session,
-                                              bool is_training) {
+absl::StatusOr<std::optional<EvalResult>> EvalHook::RunSteps(Session& session,
+                                                             bool is_training) {
   std::vector<FetchTree> asked = {internal::FetchAll(names_.metrics)};
   for (const std::string& operation : options_.update_ops) {
     asked.push_back(Target(operation));
@@ -367,6 +438,10 @@ absl::StatusOr<EvalResult> EvalHook::RunSteps(Session& session,
   const int64_t end =
       options_.max_steps.value_or(std::numeric_limits<int64_t>::max());
   for (; result.num_steps < end; ++result.num_steps) {
+    if (is_interrupted()) {
+      LOG(INFO) << "An evaluation is broken off, as training is to stop";
+      return {std::nullopt};
+    }
     Feeds feeds;
     if (options_.feeds != nullptr) {
       absl::StatusOr<Feeds> next = options_.feeds(result.num_steps);
@@ -381,8 +456,13 @@ absl::StatusOr<EvalResult> EvalHook::RunSteps(Session& session,
       for (const std::string& operation : options_.init_ops) {
         TF_RETURN_IF_ERROR(session.Run(Target(operation)));
       }
+      if (!is_training) TF_RETURN_IF_ERROR(StartQueueRunners());
     }
     const absl::StatusOr<Value> values = session.Run(step, feeds);
+    // A runner that fails closes its queue, which is no end of the input.
+    if (!values.ok() && queue_coordinator_ != nullptr) {
+      TF_RETURN_IF_ERROR(queue_coordinator_->status());
+    }
     if (IsEndOfInput(values.status())) break;
     TF_RETURN_IF_ERROR(values.status());
     for (size_t i = 0; i < sums.size(); ++i) {
@@ -403,7 +483,7 @@ absl::StatusOr<EvalResult> EvalHook::RunSteps(Session& session,
     result.metrics[options_.metrics[i].tag] =
         sums[i] / static_cast<double>(result.num_steps);
   }
-  if (names_.final_metrics.empty()) return result;
+  if (names_.final_metrics.empty()) return {std::move(result)};
   TF_ASSIGN_OR_RETURN(const Value values,
                       session.Run(internal::FetchAll(names_.final_metrics)));
   for (size_t i = 0; i < names_.final_metrics.size(); ++i) {
@@ -412,7 +492,7 @@ absl::StatusOr<EvalResult> EvalHook::RunSteps(Session& session,
     TF_ASSIGN_OR_RETURN(result.metrics[options_.final_metrics[i].tag],
                         internal::NumberIn(value, names_.final_metrics[i]));
   }
-  return result;
+  return {std::move(result)};
 }
 
 absl::Status EvalHook::Tell(EvalResult result) {
@@ -452,15 +532,18 @@ absl::Status EvalHook::Tell(EvalResult result) {
                                        : absl::OkStatus();
 }
 
-void EvalHook::LetGo() {
-  if (session_ != nullptr) {
-    const absl::Status closed = session_->Close();
-    if (!closed.ok()) {
-      LOG(WARNING) << "The session of an evaluation did not close well: "
-                   << closed.message();
-    }
+void EvalHook::CloseSession() {
+  if (session_ == nullptr) return;
+  const absl::Status closed = session_->Close();
+  if (!closed.ok()) {
+    LOG(WARNING) << "The session of an evaluation did not close well: "
+                 << closed.message();
   }
   session_.reset();
+}
+
+void EvalHook::LetGo() {
+  CloseSession();
   internal::LetGoOf(&writer_);
   has_begun_events_ = false;
 }
@@ -468,10 +551,14 @@ void EvalHook::LetGo() {
 absl::Status EvalHook::End(Session& session) {
   absl::Status status;
   if (timer_.has_value() && options_.at_end) status = Evaluate(session);
+  coordinator_ = nullptr;
   LetGo();
   return status;
 }
 
-void EvalHook::OnAbort(const absl::Status&) { LetGo(); }
+void EvalHook::OnAbort(const absl::Status&) {
+  coordinator_ = nullptr;
+  LetGo();
+}
 
 }  // namespace tftrain

@@ -52,9 +52,10 @@ struct EvalResult {
 //   - with a `graph` of its own, in a session of its own that lives as long as
 //     the training one: the folder's newest checkpoint is restored into it,
 //     with a CheckpointPin on it until all is noted, and local variables,
-//     tables and iterators are initialised again, for each evaluation. One
-//     that was evaluated already is not evaluated again, and without any
-//     checkpoint nothing is done;
+//     tables and iterators are initialised again, for each evaluation. If the
+//     graph has queue runners, they run during each evaluation, in a session
+//     made for it. A checkpoint that was evaluated already is not evaluated
+//     again, and without any nothing is done;
 //   - without, in the graph and with the variables that are trained, as they
 //     are at this moment, by runs without hooks that get their input from
 //     `feeds` or from iterators of their own. What would take input away from
@@ -66,6 +67,11 @@ struct EvalResult {
 // (Saver::SetMetrics; see BestCheckpointHook), to `on_result`, and to those who
 // ask for it (MetricOf). An error of an evaluation is one of training: Run() or
 // Close() fails with it.
+//
+// A stop that is asked for from outside the steps, of the Coordinator, by
+// SingularMonitoredSession::RequestStop() or by a TimeLimitHook, is in a hurry:
+// no evaluation begins after it, also not at the end, and one that runs ends
+// with the step it is in, without a result.
 //
 // In the list of hooks it stands behind the CheckpointSaverHook, and before
 // those that judge what it measures.
@@ -94,7 +100,8 @@ class EvalHook : public SessionRunHook {
     // When, in global steps from the session's first one on. Nothing: after
     // checkpoints only.
     std::optional<Every> every;
-    // Whether to evaluate at the end as well, if `every` is set.
+    // Whether to evaluate at the end as well, if `every` is set; when a step
+    // asked for the end, its hooks included, or its input ended.
     bool at_end = true;
 
     // The graph to evaluate, whose variables have the names of those trained,
@@ -140,7 +147,9 @@ class EvalHook : public SessionRunHook {
   // Errors: kInvalidArgument for a `graph` that is the one trained or comes
   // without a `checkpoint_dir`, without any metric, for a name that the graph
   // does not have, a metric that is no number, two of one name, a `max_steps`
-  // below 1 or missing where nothing else ends, and for `every` as
+  // below 1 or missing where nothing else ends, for a queue of `graph` that
+  // nothing could fill, so that reading it would wait for ever, and for `every`
+  // as
   // SecondOrStepTimer::Create; kFailedPrecondition without a global step in the
   // graph that is trained; those of Scaffold::Finalize.
   absl::Status Begin(BeginContext& context) override;
@@ -154,8 +163,8 @@ class EvalHook : public SessionRunHook {
   absl::Status End(Session& session) override;
   void OnAbort(const absl::Status& status) override;
 
-  // Evaluates now, unless this very model was the last one evaluated.
-  // `training` is the session that trains, without hooks.
+  // Evaluates now, unless this very model was the last one evaluated, or
+  // training is to stop. `training` is the session that trains, without hooks.
   // Errors: kFailedPrecondition when the evaluation would take input away from
   // training, and when it found no input at all; those of Saver::Restore; those
   // of its runs, of which none is the end of an input.
@@ -187,15 +196,23 @@ class EvalHook : public SessionRunHook {
 
   absl::Status FindNames(const Graph& graph);
   absl::Status CheckItEnds(const Graph& graph) const;
+  absl::Status CheckQueuesAreFilled(const Graph& graph) const;
   // All that an evaluation runs.
   Request AllRequests() const;
 
   absl::Status EvaluateNewest();
   absl::Status EvaluateLive(Session& training);
   absl::Status RestoreAndInit(const std::string& checkpoint);
+  // Starts the queue runners of the evaluation's graph, if it has any. Stopping
+  // them closes their queues for good, and so the session.
+  absl::Status StartQueueRunners();
+  void StopQueueRunners();
+  // Whether somebody who will not wait asked for the end of training.
+  bool is_interrupted() const;
   // Runs the steps of an evaluation in `session`, which may be the one that
-  // trains.
-  absl::StatusOr<EvalResult> RunSteps(Session& session, bool is_training);
+  // trains. Nothing when it was interrupted.
+  absl::StatusOr<std::optional<EvalResult>> RunSteps(Session& session,
+                                                     bool is_training);
   absl::Status Tell(EvalResult result);
 
   // Takes note of what input training reads.
@@ -205,6 +222,7 @@ class EvalHook : public SessionRunHook {
   // The newest checkpoint, and a pin on it; nothing when there is none.
   absl::StatusOr<std::optional<std::pair<std::string, CheckpointPin>>>
   PinNewest() const;
+  void CloseSession();
   void LetGo();
 
   const Options options_;
@@ -214,8 +232,13 @@ class EvalHook : public SessionRunHook {
   const std::shared_ptr<Scaffold> scaffold_;
   Names names_;
 
+  // Of the session that trains, as long as it does.
+  Coordinator* coordinator_ = nullptr;
+
   // Of the evaluation, opened with the first one.
   std::shared_ptr<Session> session_;
+  // While queue runners run in it.
+  std::shared_ptr<Coordinator> queue_coordinator_;
   std::shared_ptr<EventFileWriter> writer_;
   bool has_begun_events_ = false;
 

@@ -8,10 +8,13 @@
 
 #include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
+#include "tftrain/coordination/queue_runner.h"
 #include "tftrain/hooks/best_checkpoint_hook.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/hooks/early_stopping_hook.h"
 #include "tftrain/hooks/internal/training_pause.h"
+#include "tftrain/hooks/time_limit_hook.h"
+#include "tftrain/summary/event_file_writer_cache.h"
 #include "tftrain/summary/event_reader_for_test.h"
 #include "tftrain/testing/fake_clock.h"
 #include "tftrain/testing/hook_driver.h"
@@ -23,6 +26,8 @@ namespace {
 
 namespace ops = tensorflow::ops;
 
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -35,6 +40,29 @@ GraphPtr GraphWithInput() {
   CHECK(queue.ok());
   ops::QueueClose(graph->scope().WithOpName("close"),
                   tensorflow::Output(AsOutput({*queue, 0})));
+  CHECK(graph->status().ok()) << graph->status();
+  return graph;
+}
+
+// A CountingGraph() with the float input "from_runner:0", from a queue that a
+// queue runner fills: with ones, or not at all, as `fails` says.
+GraphPtr GraphWithQueueRunner(bool fails = false) {
+  GraphPtr graph = CountingGraph();
+  const tensorflow::Scope scope = graph->scope();
+  const ops::FIFOQueue queue(
+      scope.WithOpName("run_queue"), {tensorflow::DT_FLOAT},
+      ops::FIFOQueue::Shapes({tensorflow::PartialTensorShape({})}).Capacity(2));
+  tensorflow::Output one = ops::Const(scope, 1.0f);
+  if (fails)
+    one = ops::CheckNumerics(scope, ops::Log(scope, -1.0f), "injected");
+  const ops::QueueEnqueue enqueue(scope.WithOpName("enqueue"), queue.handle,
+                                  tensorflow::InputList({one}));
+  ops::QueueDequeue(scope.WithOpName("from_runner"), queue.handle,
+                    {tensorflow::DT_FLOAT});
+  const auto runner =
+      QueueRunner::Create(*graph, queue.handle, {enqueue.operation});
+  CHECK(runner.ok()) << runner.status();
+  CHECK(AddQueueRunner(*graph, **runner).ok());
   CHECK(graph->status().ok()) << graph->status();
   return graph;
 }
@@ -202,6 +230,126 @@ TEST_F(EvalHookTest, EndsWithItsInput) {
   EXPECT_EQ(results_[0].num_steps, 100);
   EXPECT_EQ(results_[0].metrics["next"], 49.5);
   EXPECT_THAT(run->Close(), IsOk());
+}
+
+TEST_F(EvalHookTest, QueueRunnersFillTheInputOfEachEvaluation) {
+  options_.graph = GraphWithQueueRunner();
+  options_.metrics = {{"ones", "from_runner:0"}};
+  options_.max_steps = 5;
+  auto run = MakeRun(/*after_checkpoints=*/true);
+
+  EXPECT_THAT(run->Train(3), IsOk());
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 2, 3));
+  EXPECT_THAT(MetricsOfStep(3), ElementsAre(Pair("ones", 1)));
+}
+
+TEST_F(EvalHookTest, AQueueRunnerThatFailsIsNoEndOfTheInput) {
+  options_.graph = GraphWithQueueRunner(/*fails=*/true);
+  options_.metrics = {{"ones", "from_runner:0"}};
+  options_.every = Every::Steps(2);
+  auto run = MakeRun();
+
+  EXPECT_THAT(run->Train(2),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("injected"),
+                             HasSubstr("the queue runner of \"run_queue\""))));
+}
+
+TEST_F(EvalHookTest, AQueueThatNothingFillsIsRefused) {
+  options_.graph = CountingGraph();
+  options_.metrics = {{"next", "next:0"}};
+
+  EXPECT_THAT(HookDriver({std::make_shared<EvalHook>(options_)}).Open(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("as nothing fills \"queue\"")));
+}
+
+TEST_F(EvalHookTest, AStopFromOutsideBreaksAnEvaluationOff) {
+  EvaluateLive();
+  std::unique_ptr<HookDriver> run;
+  options_.feeds = [&](int64_t i) -> absl::StatusOr<Feeds> {
+    if (i == 3) run->session().RequestStop("the machine goes");
+    EXPECT_LE(i, 3);
+    return Feeds{{"x:0", 1.0f}};
+  };
+  options_.max_steps = 10;
+  run = MakeRun();
+
+  EXPECT_THAT(run->Train(9), IsOkAndHolds(ElementsAre(1, 2)));
+  EXPECT_THAT(run->Close(), IsOk());
+
+  // Nor is there time for one at the end, although the end is saved.
+  EXPECT_THAT(results_, IsEmpty());
+  EXPECT_THAT(dir_.List(), Contains("model.ckpt-2.index"));
+}
+
+TEST_F(EvalHookTest, ThereIsNoTimeForTheEndWhenTheTimeIsOver) {
+  FakeClock clock;
+  EvaluateLive();
+  options_.every = Every::Steps(3);
+  TimeLimitHook::Options limit;
+  limit.max_secs = 10;
+  limit.clock = &clock;
+  auto run = MakeRun(/*after_checkpoints=*/true,
+                     {std::make_shared<TimeLimitHook>(limit)});
+  run->AfterEachRun([&] { clock.Advance(absl::Seconds(3)); });
+
+  EXPECT_THAT(run->Train(9), IsOkAndHolds(ElementsAre(1, 2, 3, 4, 5)));
+  EXPECT_THAT(run->Close(), IsOk());
+
+  // After the checkpoints 0, 2 and 4, and after step 3; 5 is saved.
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 2, 3, 4));
+  EXPECT_THAT(dir_.List(), Contains("model.ckpt-5.index"));
+}
+
+TEST_F(EvalHookTest, ThereIsTimeWhereAStepAskedForTheEnd) {
+  EvaluateLive();
+  options_.every = Every::Steps(100);
+  auto run = MakeRun();
+  EXPECT_THAT(run->Train(2), IsOk());
+
+  const absl::Status body =
+      run->session().RunStepFn([](StepContext& context) -> absl::Status {
+        TF_RETURN_IF_ERROR(context.RunWithHooks(Target("train")));
+        return context.RequestStop();
+      });
+  EXPECT_TRUE(run->session().ShouldStop());
+  EXPECT_THAT(run->Close(body), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(3));
+}
+
+TEST_F(EvalHookTest, WhatThrowsAtTheEndHoldsNothingBack) {
+  EvaluateLive();
+  options_.every = Every::Steps(100);
+  options_.on_result = [](const EvalResult&) -> absl::Status {
+    throw std::runtime_error("thrown");
+  };
+  auto run = MakeRun();
+  EXPECT_THAT(run->Train(1), IsOk());
+  ASSERT_THAT(run->Close(), StatusIs(absl::StatusCode::kInternal,
+                                     HasSubstr("thrown; in an evaluation")));
+
+  EXPECT_THAT(Events("eval"), ElementsAre("START()@1", "w=1@1", "x=3@1"));
+  // Nobody holds the folder's writer any more.
+  EXPECT_THAT(EventFileWriterCache::Get(dir_ / "eval").value().use_count(), 1);
+}
+
+TEST_F(EvalHookTest, TheMeasurementAtTheEndIsJudged) {
+  EvaluateLive();
+  options_.every = Every::Steps(100);
+  hook_ = std::make_shared<EvalHook>(options_);
+  const auto early = StopEarly("w", MetricOf(hook_, "w"), /*patience=*/2);
+  HookDriver run({hook_, early}, dir_.path());
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(3), IsOk());
+  EXPECT_THAT(run.Close(), IsOk());
+
+  ASSERT_TRUE(early->best().has_value());
+  EXPECT_EQ(early->best()->step, 3);
 }
 
 TEST_F(EvalHookTest, ReadsStreamingMetricsAfterTheLastStep) {

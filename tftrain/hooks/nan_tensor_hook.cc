@@ -13,6 +13,7 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
+#include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/checkpoint_tools.h"
 #include "tftrain/checkpoint/internal/non_finite.h"
@@ -20,6 +21,35 @@
 #include "tftrain/session/fetch.h"
 
 namespace tftrain {
+namespace {
+
+// The checkpoints of `folder`: those that its state file names, then, as that
+// may be lost or damaged, the others.
+absl::StatusOr<std::vector<std::string>> NewestFirst(
+    const std::string& folder) {
+  std::vector<std::string> prefixes;
+  const absl::StatusOr<std::optional<CheckpointState>> state =
+      GetCheckpointState(folder);
+  if (!state.ok()) {
+    LOG(WARNING) << state.status().message();
+  } else if (state->has_value()) {
+    prefixes = (*state)->all_model_checkpoint_paths;
+    std::reverse(prefixes.begin(), prefixes.end());
+  }
+  absl::StatusOr<std::vector<ListedCheckpoint>> listed =
+      ListCheckpoints(folder);
+  if (absl::IsNotFound(listed.status())) listed.emplace();
+  TF_RETURN_IF_ERROR(listed.status());
+  for (ListedCheckpoint& each : *listed) {
+    if (each.complete && std::find(prefixes.begin(), prefixes.end(),
+                                   each.prefix) == prefixes.end()) {
+      prefixes.push_back(std::move(each.prefix));
+    }
+  }
+  return prefixes;
+}
+
+}  // namespace
 
 NanTensorHook::NanTensorHook(Options options)
     : options_(std::move(options)),
@@ -104,11 +134,8 @@ absl::StatusOr<std::string> NanTensorHook::RollBack(Session& session) const {
   }
   // One in the background is the newest once it has ended.
   saver->AwaitSave();
-  TF_ASSIGN_OR_RETURN(const std::optional<CheckpointState> state,
-                      GetCheckpointState(options_.checkpoint_dir));
-  std::vector<std::string> prefixes;
-  if (state.has_value()) prefixes = state->all_model_checkpoint_paths;
-  std::reverse(prefixes.begin(), prefixes.end());
+  TF_ASSIGN_OR_RETURN(const std::vector<std::string> prefixes,
+                      NewestFirst(options_.checkpoint_dir));
   for (const std::string& prefix : prefixes) {
     absl::Status restored = CheckGood(prefix);
     if (restored.ok()) {

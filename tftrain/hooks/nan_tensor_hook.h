@@ -25,8 +25,9 @@ namespace tftrain {
 // The hook judges (SessionRunHook::Judge()): wherever it is in the list, no
 // hook saves what such a step made of the variables, neither then nor at the
 // end, and the newest checkpoint stays one of a good step. A step may spoil the
-// variables while its own loss, computed before, is still a number:
-// CheckpointSaverHook::Options::non_finite looks at the variables themselves.
+// variables while its own loss, computed before, is still a number: so, beside
+// a hook that judges, CheckpointSaverHook looks at the variables themselves
+// (`non_finite`).
 //
 // With `max_rollbacks` training goes on instead: the newest checkpoint of
 // `checkpoint_dir` that is intact, and in which nothing is NaN, is restored

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tftrain/base/errors.h"
+#include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/checkpoint_tools.h"
 #include "tftrain/checkpoint/filename.h"
@@ -25,6 +26,7 @@
 #include "tftrain/testing/recording_hook.h"
 #include "tftrain/testing/slow_file_ops.h"
 #include "tftrain/testing/temp_dir.h"
+#include "tftrain/testing/unsynced_file_ops.h"
 
 namespace tftrain {
 namespace {
@@ -178,6 +180,7 @@ class NanAndSaverTest : public testing::TestWithParam<Beside> {
     options.checkpoint_dir = dir_.path();
     options.save_steps = 2;
     options.async = GetParam().async;
+    options.non_finite = non_finite_;
     std::vector<HookPtr> hooks = {
         std::make_shared<CheckpointSaverHook>(options)};
     hooks.insert(GetParam().nan_first ? hooks.begin() : hooks.end(),
@@ -195,6 +198,7 @@ class NanAndSaverTest : public testing::TestWithParam<Beside> {
 
   const TempDir dir_;
   const std::shared_ptr<Scaffold> scaffold_ = std::make_shared<Scaffold>();
+  std::optional<CheckpointSaverHook::NonFinite> non_finite_;
 };
 
 INSTANTIATE_TEST_SUITE_P(
@@ -291,6 +295,7 @@ TEST_P(NanAndSaverTest, GoesOnSoManyTimesOnly) {
 TEST_P(NanAndSaverTest, PassesOverACheckpointThatHoldsANan) {
   // The loss of the second step is good, what it makes of w is not, and is
   // saved.
+  non_finite_ = CheckpointSaverHook::NonFinite::kSave;
   LogCapture log;
   auto run = Open(RollingBack(1));
   EXPECT_THAT(run->Train(1), IsOk());
@@ -351,6 +356,27 @@ TEST(NanTensorHookTest, WaitsForTheCheckpointThatIsBeingWritten) {
   EXPECT_THAT(run.Train(1), IsOkAndHolds(ElementsAre(3)));
   EXPECT_THAT(run.Close(), IsOk());
   EXPECT_EQ(NewestGoodStep(dir.path()), 3);
+}
+
+TEST(NanTensorHookTest, FindsTheGoodCheckpointWithoutAStateFile) {
+  for (const std::string state : {"", "garbled", "all_model_checkpoint"}) {
+    const TempDir dir;
+    UnsyncedFileOps unsynced;
+    HookDriver run({RollBackAtNan("loss:0", dir.path(), 1),
+                    SaveCheckpoints(dir.path(), Every::Steps(2))},
+                   dir.path(), DivergingGraph());
+    ASSERT_THAT(run.Open(), IsOk());
+    EXPECT_THAT(run.Train(5), IsOk());
+    if (state.empty()) {
+      ASSERT_THAT(RemoveFile(dir / "checkpoint"), IsOk());
+    } else {
+      ASSERT_THAT(WriteFileAtomically(dir / "checkpoint", state), IsOk());
+    }
+    // The newest one is not intact.
+    ASSERT_THAT(RemoveFile(dir / "model.ckpt-4.data-00000-of-00001"), IsOk());
+
+    EXPECT_THAT(run.Train(1, Spoiled()), IsOkAndHolds(ElementsAre(2))) << state;
+  }
 }
 
 TEST(NanTensorHookTest, RestoresByTheSaverItIsGiven) {

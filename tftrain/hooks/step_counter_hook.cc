@@ -49,6 +49,11 @@ absl::Status StepCounterHook::AfterCreateSession(Session&, Coordinator&) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<SessionRunArgs> StepCounterHook::BeforeRun(SessionRunContext&) {
+  has_run_ = true;
+  return SessionRunArgs();
+}
+
 absl::Status StepCounterHook::AfterRun(SessionRunContext& context,
                                        const SessionRunValues&) {
   if (context.taken_back()) {
@@ -57,7 +62,9 @@ absl::Status StepCounterHook::AfterRun(SessionRunContext& context,
   }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   if (timer_->ShouldTriggerForStep(step)) Record(step);
-  if (step == last_step_) WarnIfTraining(context.original_args(), step);
+  if (std::exchange(has_run_, false) && step == last_step_) {
+    WarnIfTraining(context.original_args(), step);
+  }
   last_step_ = step;
   return absl::OkStatus();
 }

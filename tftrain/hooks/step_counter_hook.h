@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "tftrain/base/clock.h"
 #include "tftrain/hooks/every.h"
 #include "tftrain/hooks/second_or_step_timer.h"
@@ -58,6 +59,7 @@ class StepCounterHook : public SessionRunHook {
   absl::Status Begin(BeginContext& context) override;
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
+  absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
   absl::Status End(Session& session) override;
@@ -75,6 +77,8 @@ class StepCounterHook : public SessionRunHook {
   std::vector<std::string> train_ops_;
   // After the last run.
   std::optional<int64_t> last_step_;
+  // Whether there was another run since; not if the hook is listed twice.
+  bool has_run_ = false;
 };
 
 // Counts steps at the cadence `every`, recording in the folder `output_dir`.

@@ -49,6 +49,7 @@ absl::Status TimeLimitHook::Begin(BeginContext&) {
 
 absl::Status TimeLimitHook::AfterCreateSession(Session&,
                                                Coordinator& coordinator) {
+  coordinator_ = &coordinator;
   if (clock_->Monotonic() >= *deadline_) {
     LOG(INFO) << "Nothing is trained: " << Reason(options_);
     coordinator.RequestStop();
@@ -58,7 +59,10 @@ absl::Status TimeLimitHook::AfterCreateSession(Session&,
 
 absl::Status TimeLimitHook::AfterRun(SessionRunContext& context,
                                      const SessionRunValues&) {
-  if (clock_->Monotonic() >= *deadline_) context.RequestStop(Reason(options_));
+  if (clock_->Monotonic() >= *deadline_) {
+    context.RequestStop(Reason(options_));
+    coordinator_->RequestStop();
+  }
   return absl::OkStatus();
 }
 

@@ -20,8 +20,10 @@ namespace tftrain {
 // that what follows, such as the last save, ends within the limit. A session
 // whose time is over when it is created stops before its first step.
 //
-// The step that runs is finished: `reserve_secs` should cover the longest step
-// and the longest save.
+// The step that runs is finished: `reserve_secs` should cover the longest step,
+// with what hooks do after it, and the longest save. The Coordinator is asked
+// to stop as well, which tells those who look at it, such as an EvalHook, that
+// there is no time left.
 //
 // Confined: the session calls a hook from one thread.
 // Python: tf.train has none; Ignite's TimeLimit, Lightning's Timer.
@@ -61,6 +63,8 @@ class TimeLimitHook : public SessionRunHook {
  private:
   const Options options_;
   Clock* const clock_;
+  // Of the session, from its creation to its end.
+  Coordinator* coordinator_ = nullptr;
   // When to stop, in the clock's monotonic time.
   std::optional<absl::Duration> deadline_;
 };

@@ -125,8 +125,13 @@ absl::Status SingularMonitoredSession::Open() {
 }
 
 absl::Status SingularMonitoredSession::BeginHooks() {
-  for (const HookPtr& hook : options_.hooks) {
-    CHECK(hook != nullptr) << "a hook is null";
+  for (size_t i = 0; i < options_.hooks.size(); ++i) {
+    const HookPtr& hook = options_.hooks[i];
+    if (hook == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("hook ", i + 1, " of ", options_.hooks.size(),
+                       " is null; give one, or leave it out"));
+    }
     HookEntry entry{hook, hook->name(), {}, {}};
     BeginContext context(graph_, scaffold_);
     TF_RETURN_IF_ERROR(
@@ -230,21 +235,28 @@ absl::Status SingularMonitoredSession::StopAndJoin(absl::Duration spent) {
 
 bool SingularMonitoredSession::ShouldStop() {
   if (closed() || hooked_->stop_requested()) return true;
-  if (!coordinator_->ShouldStop()) return false;
+  if (!coordinator_->ShouldStop()) {
+    return step_fn_stopped_.load(std::memory_order_acquire);
+  }
   if (!coordinator_->status().ok()) {
     met_failure_.store(true, std::memory_order_release);
   }
   return true;
 }
 
+void SingularMonitoredSession::NoteStop(std::string reason) {
+  MutexLock lock(stop_note_->mu);
+  if (!stop_note_->reason.has_value()) stop_note_->reason = std::move(reason);
+}
+
 void SingularMonitoredSession::RequestStop(std::string reason) {
-  {
-    MutexLock lock(stop_note_->mu);
-    if (!stop_note_->reason.has_value()) {
-      stop_note_->reason = std::move(reason);
-    }
-  }
+  NoteStop(std::move(reason));
   coordinator_->RequestStop();
+}
+
+void SingularMonitoredSession::StopByStepFn() {
+  NoteStop("the step function asked for it");
+  step_fn_stopped_.store(true, std::memory_order_release);
 }
 
 absl::StatusOr<Summary> SingularMonitoredSession::RunUntilStop(
@@ -306,7 +318,8 @@ void SingularMonitoredSession::NoteHowItEnded(const absl::Status& body) {
   } else if (IsStopIteration(body)) {
     summary_.reason = StopReason::kStopIteration;
     summary_.detail = stop_note_->reason.value_or("");
-  } else if (hooked_->stop_requested() || coordinator_->ShouldStop()) {
+  } else if (hooked_->stop_requested() || coordinator_->ShouldStop() ||
+             step_fn_stopped_.load(std::memory_order_acquire)) {
     summary_.reason = StopReason::kStopRequested;
     summary_.detail = hooked_->stop_requested()
                           ? hooked_->stop_reason()

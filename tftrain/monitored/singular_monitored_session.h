@@ -111,8 +111,9 @@ class SingularMonitoredSession : public Runnable {
     bool measure_hooks = false;
   };
 
-  // Errors: those of the hooks, named with hook and callback; of
-  // Scaffold::Finalize(), SessionManager::PrepareSession() and QueueRunner.
+  // Errors: kInvalidArgument for a hook that is null; those of the hooks, named
+  // with hook and callback; of Scaffold::Finalize(),
+  // SessionManager::PrepareSession() and QueueRunner.
   static absl::StatusOr<std::unique_ptr<SingularMonitoredSession>> Create(
       GraphPtr graph, Options options);
   static absl::StatusOr<std::unique_ptr<SingularMonitoredSession>> Create(
@@ -141,9 +142,7 @@ class SingularMonitoredSession : public Runnable {
     StepContext context(&raw_session(), this);
     // The request counts even when `fn` throws.
     const absl::Cleanup stop = [&] {
-      if (context.stop_requested()) {
-        RequestStop("the step function asked for it");
-      }
+      if (context.stop_requested()) StopByStepFn();
     };
     auto result = std::forward<Fn>(fn)(context);
     if (context.stop_requested()) return StopIterationError();
@@ -221,6 +220,11 @@ class SingularMonitoredSession : public Runnable {
   // closes the session; returns a thread's failure.
   absl::Status StopAndJoin(absl::Duration spent);
   void NoteHowItEnded(const absl::Status& body);
+  // Takes note of the first reason to stop.
+  void NoteStop(std::string reason);
+  // Makes ShouldStop() true. Threads need not stop before the session closes,
+  // as with a stop that a hook asks for.
+  void StopByStepFn();
   static absl::Status AlreadyClosed();
 
   const GraphPtr graph_;
@@ -233,6 +237,7 @@ class SingularMonitoredSession : public Runnable {
   std::unique_ptr<internal::HookedSession> hooked_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> met_failure_{false};  // by ShouldStop()
+  std::atomic<bool> step_fn_stopped_{false};
   std::atomic<int> busy_{0};    // how many steps and callbacks of hooks run
   bool server_answers_ = true;  // as far as is known
   Summary summary_;

@@ -658,6 +658,15 @@ TEST(SingularMonitoredSessionTest, ReadingWhatWasNotAskedForIsAnError) {
   EXPECT_THAT(session->Close(), IsOk());
 }
 
+TEST(SingularMonitoredSessionTest, AHookThatIsNullIsRefused) {
+  SingularMonitoredSession::Options options;
+  options.hooks = {StopAtStep(2), nullptr, StopAtStep(3)};
+
+  EXPECT_THAT(
+      SingularMonitoredSession::Create(SmallModel(), options),
+      StatusIs(StatusCode::kInvalidArgument, HasSubstr("hook 2 of 3 is null")));
+}
+
 TEST(SingularMonitoredSessionTest, TheSameHookTwiceIsCalledTwice) {  // HOOK-11
   std::vector<float> seen;
   auto hook = AsksFor(SessionRunArgs(Fetch<float>("y:0")));

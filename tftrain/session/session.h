@@ -135,9 +135,16 @@ class Session : public Runnable {
   bool state_rejected() const {
     return state_rejected_.load(std::memory_order_acquire);
   }
+  // Whether somebody looks for that, in every step.
+  bool state_judged() const {
+    return state_judged_.load(std::memory_order_acquire);
+  }
   // For the layers above.
   void set_state_rejected(bool rejected) {
     state_rejected_.store(rejected, std::memory_order_release);
+  }
+  void set_state_judged(bool judged) {
+    state_judged_.store(judged, std::memory_order_release);
   }
 
   // Runs all `parts` as one step, into `buffers`, which may be used again for
@@ -186,6 +193,7 @@ class Session : public Runnable {
 
   std::atomic<bool> closed_{false};
   std::atomic<bool> state_rejected_{false};
+  std::atomic<bool> state_judged_{false};
   std::atomic<int64_t> plans_made_{0};
 
   Mutex mu_;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -131,6 +132,11 @@ class RecordingListener : public CheckpointSaverListener {
     failure_ = std::move(status);
   }
 
+  // Makes `callback` throw an exception.
+  void ThrowIn(std::string callback) {
+    FailIn(std::move(callback), absl::OkStatus());
+  }
+
   absl::Status Begin(BeginContext&) override { return Note("Begin", ""); }
   absl::Status BeforeSave(Session&, int64_t step) override {
     return Note("BeforeSave", absl::StrCat(" ", step));
@@ -150,7 +156,9 @@ class RecordingListener : public CheckpointSaverListener {
  private:
   absl::Status Note(const std::string& callback, const std::string& detail) {
     calls_->push_back(absl::StrCat(name_, ".", callback, detail));
-    return callback == failing_ ? failure_ : absl::OkStatus();
+    if (callback != failing_) return absl::OkStatus();
+    if (failure_.ok()) throw std::runtime_error("thrown by a listener");
+    return failure_;
   }
 
   const std::string name_;

@@ -51,9 +51,9 @@ using tensorflow::TensorSlice;
 constexpr size_t kBufferBytes = size_t{4} << 20;
 static_assert(kBufferBytes % kDirectAlignment == 0);
 
-absl::Status CheckFinite(const SavedTensor& tensor, const Tensor& value) {
-  const std::optional<NonFinite> found =
-      FindNonFinite(value, /*also_infinite=*/true);
+absl::Status CheckFinite(const SavedTensor& tensor, const Tensor& value,
+                         bool also_infinite) {
+  const std::optional<NonFinite> found = FindNonFinite(value, also_infinite);
   if (!found.has_value()) return absl::OkStatus();
   return NanLossError(absl::StrCat(
       "the variable \"", tensor.key, "\" holds ", ToString(*found, value),
@@ -315,8 +315,8 @@ absl::Status WriteBundle(const std::string& prefix,
   BundleWriter writer(std::move(data));
   TF_RETURN_IF_ERROR(
       source([&](const SavedTensor& tensor, const Tensor& value) {
-        if (options.check_finite) {
-          TF_RETURN_IF_ERROR(CheckFinite(tensor, value));
+        if (options.check_nan || options.check_finite) {
+          TF_RETURN_IF_ERROR(CheckFinite(tensor, value, options.check_finite));
         }
         return writer.Add(tensor, value);
       }));

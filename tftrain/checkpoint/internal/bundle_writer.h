@@ -24,7 +24,9 @@ using ValueSource = absl::FunctionRef<absl::Status(
 // How a bundle is written.
 struct BundleOptions {
   WriteOptions write;
-  // Whether a value that holds a NaN or an infinity is an error.
+  // Whether a value that holds a NaN is an error, and one with an infinity,
+  // too.
+  bool check_nan = false;
   bool check_finite = false;
 };
 
@@ -33,8 +35,8 @@ struct BundleOptions {
 // TensorFlow's own writer writes. Takes the memory of the index and 4 MiB.
 // Errors: kInvalidArgument when a value is not the part it should be, comes
 // twice or has a type that no file can hold; NanLossError() for the first that
-// should be finite and is not; those of base/file.h; those of `source`. On
-// error the files stay as far as they were written.
+// should be finite, or no NaN, and is not; those of base/file.h; those of
+// `source`. On error the files stay as far as they were written.
 absl::Status WriteBundle(const std::string& prefix,
                          const BundleOptions& options, ValueSource source);
 

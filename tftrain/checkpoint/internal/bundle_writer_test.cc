@@ -246,6 +246,15 @@ TEST_F(BundleWriterTest, TellsAValueThatIsNotFiniteWhenAsked) {
   EXPECT_THAT(Write(dir_ / "unchecked", {{"w", "", value}}), IsOk());
 }
 
+TEST_F(BundleWriterTest, TellsANanAloneWhenAsked) {
+  BundleOptions options;
+  options.check_nan = true;
+  const Tensor nan(std::numeric_limits<float>::quiet_NaN());
+  EXPECT_TRUE(IsNanLoss(Write(prefix_, {{"w", "", nan}}, options)));
+  const Tensor infinity(std::numeric_limits<float>::infinity());
+  EXPECT_THAT(Write(dir_ / "infinite", {{"w", "", infinity}}, options), IsOk());
+}
+
 TEST_F(BundleWriterTest, ReportsADiskThatIsFull) {
   for (const bool direct : {false, true}) {
     FaultyFileOps faults;

@@ -44,20 +44,22 @@ SessionRunArgs MetricWatch::BeforeRun(bool wanted) {
 absl::StatusOr<std::optional<Measurement>> MetricWatch::AfterRun(
     SessionRunContext& context, const SessionRunValues& values) {
   const int64_t run = num_runs_++;
-  std::optional<Measurement> measured;
-  if (source_ != nullptr) {
-    measured = source_();
-    if (measured.has_value() && measured->step == last_step_) {
-      return std::optional<Measurement>();
-    }
-  } else if (is_requested_) {
-    timer_->UpdateLastTriggeredStep(run);
-    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-    TF_ASSIGN_OR_RETURN(const double value, NumberIn(values.results()[0],
-                                                     values.results().name(0)));
-    measured = Measurement{step, value};
+  if (source_ != nullptr) return AskSource();
+  if (!is_requested_) return std::optional<Measurement>();
+  timer_->UpdateLastTriggeredStep(run);
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  TF_ASSIGN_OR_RETURN(const double value,
+                      NumberIn(values.results()[0], values.results().name(0)));
+  return std::optional<Measurement>(Measurement{step, value});
+}
+
+std::optional<Measurement> MetricWatch::AskSource() {
+  if (source_ == nullptr) return std::nullopt;
+  const std::optional<Measurement> measured = source_();
+  if (!measured.has_value() || measured->step == last_step_) {
+    return std::nullopt;
   }
-  if (measured.has_value()) last_step_ = measured->step;
+  last_step_ = measured->step;
   return measured;
 }
 

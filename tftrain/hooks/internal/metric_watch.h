@@ -43,6 +43,9 @@ class MetricWatch {
   absl::StatusOr<std::optional<Measurement>> AfterRun(
       SessionRunContext& context, const SessionRunValues& values);
 
+  // What the source has measured since it was asked last.
+  std::optional<Measurement> AskSource();
+
  private:
   MetricSource source_;
   std::optional<SecondOrStepTimer> timer_;

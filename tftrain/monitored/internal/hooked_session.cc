@@ -27,17 +27,6 @@ constexpr size_t kMaxUndeclared = 8;
 constexpr int kNone = -1;
 constexpr int kWaits = -2;
 
-// What the callbacks of hooks that `fn` calls return; an exception is
-// kInternal.
-absl::Status CallUserCode(absl::FunctionRef<absl::Status()> fn) {
-  absl::Status status;
-  const absl::Status thrown = CallCatching([&] {
-    status = fn();
-    return absl::OkStatus();
-  });
-  return thrown.ok() ? status : absl::InternalError(thrown.message());
-}
-
 absl::Status HookError(const absl::Status& status, const HookEntry& hook,
                        std::string_view callback) {
   return Annotate(status, absl::StrCat("in ", hook.name, "::", callback));
@@ -98,6 +87,7 @@ HookedSession::HookedSession(Session* session,
     any_judges_ = any_judges_ || steps_[i].judges;
     costs_.hooks.push_back({hooks_[i].name, {}, {}, {}});
   }
+  session_->set_state_judged(any_judges_);
 }
 
 HookedSession::~HookedSession() = default;

@@ -382,6 +382,14 @@ TEST_F(JudgingTest, ABadStepIsSeenAndRejectedUntilAGoodOne) {
   EXPECT_FALSE(rejected());
 }
 
+TEST_F(JudgingTest, TheSessionTellsThatItIsJudged) {
+  EXPECT_TRUE(session_->raw_session().state_judged());
+
+  auto other = Open({std::make_shared<RecordingHook>("A", &calls_)});
+  EXPECT_FALSE(other->raw_session().state_judged());
+  EXPECT_THAT(other->Close(), IsOk());
+}
+
 TEST_F(JudgingTest, NobodySeesAStepThatIsUndone) {
   EXPECT_THAT(Step(StepVerdict::kUndone), IsOk());
 
