@@ -352,17 +352,18 @@ absl::StatusOr<SessionManager::FolderContent> SessionManager::LookIntoFolder(
       state->has_value() ? (*state)->model_checkpoint_path : "";
   if (!newest.empty() && CheckpointIsComplete(newest)) return content;
   // Fails where a fresh start would hide that something is missing.
-  TF_RETURN_IF_ERROR(LatestCheckpoint(folder).status());
-  if (!newest.empty()) {
-    TF_RETURN_IF_ERROR(Skip(
-        options, newest,
-        absl::DataLossError(absl::StrCat("the checkpoint \"", newest,
-                                         "\" is named by the state file and "
-                                         "lacks files, put them back"))));
-    auto& candidates = content.candidates;
-    candidates.erase(std::remove(candidates.begin(), candidates.end(), newest),
-                     candidates.end());
-  }
+  TF_ASSIGN_OR_RETURN(const std::optional<std::string> latest,
+                      LatestCheckpoint(folder));
+  // At a second look it may be complete, if the first one failed.
+  if (newest.empty() || latest == newest) return content;
+  TF_RETURN_IF_ERROR(
+      Skip(options, newest,
+           absl::DataLossError(absl::StrCat("the checkpoint \"", newest,
+                                            "\" is named by the state file and "
+                                            "lacks files, put them back"))));
+  auto& candidates = content.candidates;
+  candidates.erase(std::remove(candidates.begin(), candidates.end(), newest),
+                   candidates.end());
   return content;
 }
 
