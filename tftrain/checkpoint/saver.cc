@@ -143,7 +143,9 @@ class Saver::Impl {
     return running_ != nullptr && !running_->thread->done();
   }
   absl::Status WaitForSave(absl::Duration patience);
-  void AwaitSave() { AwaitSaveFor(absl::InfiniteDuration()); }
+  // Waits for a save in the background, unless it was given up.
+  // Errors: kFailedPrecondition when that one is still being written.
+  absl::Status AwaitSave();
   std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
   absl::Status Restore(Session& session, const std::string& path,
                        RestorePart part, const RestoreSpec* spec);
@@ -323,7 +325,7 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
                                               const std::string& path,
                                               const SaveOptions& options) {
   TF_RETURN_IF_ERROR(CheckBuilt());
-  AwaitSave();
+  TF_RETURN_IF_ERROR(AwaitSave());
   TF_ASSIGN_OR_RETURN(internal::CheckpointJob job,
                       MakeJob(session, path, options));
   if (empty()) return "";
@@ -365,6 +367,7 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
   }
   TF_RETURN_IF_ERROR(CheckBuilt());
   if (empty() || !CanSnapshot(session)) return Save(session, path, options);
+  TF_RETURN_IF_ERROR(AwaitSave());
   TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
   auto running = std::make_shared<RunningSave>();
   TF_ASSIGN_OR_RETURN(running->job, MakeJob(session, path, options));
@@ -422,10 +425,22 @@ absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
       "; wait longer, or find out why the disk is slow"));
 }
 
+absl::Status Saver::Impl::AwaitSave() {
+  const bool given_up = running_ != nullptr && running_->given_up;
+  if (AwaitSaveFor(given_up ? absl::ZeroDuration()
+                            : absl::InfiniteDuration())) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("the checkpoint \"", running_->job.prefix,
+                   "\", for which nobody waited to the end, is still being "
+                   "written; find out why the disk is slow"));
+}
+
 absl::Status Saver::Impl::Restore(Session& session, const std::string& path,
                                   RestorePart part, const RestoreSpec* spec) {
   TF_RETURN_IF_ERROR(CheckBuilt());
-  AwaitSave();
+  TF_RETURN_IF_ERROR(AwaitSave());
   if (empty() || (part == RestorePart::kIterators && !restores_iterators())) {
     return absl::OkStatus();
   }
@@ -533,7 +548,7 @@ std::map<std::string, double> Saver::Metrics(const std::string& prefix) {
   return internal::ReadNotes(prefix).metrics;
 }
 
-void Saver::AwaitSave() { impl_->AwaitSave(); }
+void Saver::AwaitSave() { impl_->AwaitSave().IgnoreError(); }
 
 bool Saver::saving() const { return impl_->saving(); }
 

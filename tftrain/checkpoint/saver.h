@@ -222,11 +222,12 @@ class Saver {
   // Waits for a save in the background and returns what became of it, once,
   // also when another Save() or Restore() has waited for it; OK when there is
   // none. Errors: those of Save(); kDeadlineExceeded when it has not ended
-  // within `patience`; it goes on then.
+  // within `patience`; it goes on then, and saving and restoring are
+  // kFailedPrecondition until it has ended.
   absl::Status WaitForSave(absl::Duration patience = absl::InfiniteDuration());
 
-  // Waits until no save is in the background; what became of the last one is
-  // still for WaitForSave() to tell.
+  // Waits until no save is in the background, unless WaitForSave() gave it up;
+  // what became of the last one is still for WaitForSave() to tell.
   void AwaitSave();
 
   // Notes what became known of the checkpoint `prefix` later, such as by an

@@ -176,6 +176,25 @@ TEST_P(SaverAsyncTest, WaitingCanBeBounded) {
   EXPECT_EQ(Program().StateOf(prefix), "1");
 }
 
+// R9
+TEST_P(SaverAsyncTest, ASaveThatWasGivenUpHoldsNobodyUp) {
+  disk_.Stop();
+  const std::string prefix = SetAndBegin(1);
+  EXPECT_FALSE(trainer_.saver().WaitForSave(absl::ZeroDuration()).ok());
+
+  const auto is_refused =
+      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr(prefix));
+  Saver& saver = trainer_.saver();
+  EXPECT_THAT(saver.Save(trainer_.session(), dir_ / "model"), is_refused);
+  EXPECT_THAT(saver.SaveAsync(trainer_.session(), dir_ / "model", AtStep(2)),
+              is_refused);
+  EXPECT_THAT(saver.Restore(trainer_.session(), prefix), is_refused);
+
+  disk_.GoOn();
+  EXPECT_THAT(saver.WaitForSave(), IsOk());
+  EXPECT_THAT(saver.Save(trainer_.session(), dir_ / "model"), IsOk());
+}
+
 TEST_P(SaverAsyncTest, ASaverAndItsSessionMayGoFirst) {
   std::string prefix;
   {

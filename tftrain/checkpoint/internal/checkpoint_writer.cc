@@ -127,8 +127,8 @@ absl::Status Commit(const CheckpointJob& job, const std::string& folder,
     pending->Finish();
     return absl::OkStatus();
   }
-  MarkPreserved(job, folder);
   TF_RETURN_IF_ERROR(WriteState(job, folder, pending));
+  MarkPreserved(job, folder);
   for (const KeptCheckpoint& checkpoint : job.change->deleted) {
     if (!DeleteCheckpoint(checkpoint, folder)) undeleted->push_back(checkpoint);
   }
