@@ -29,8 +29,10 @@
 #include "process_state.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/checkpoint/checkpoint_tools.h"
 #include "tftrain/checkpoint/internal/index_table_for_test.h"
 #include "tftrain/checkpoint/saver_test_model.h"
+#include "tftrain/graph/meta_graph.h"
 #include "tftrain/setup/session_manager.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
@@ -376,6 +378,51 @@ TEST_F(HostileFolderTest, AStateFileWithoutACheckpointIsNoNewStart) {
         << damage.name;
   }
   ExpectVictimUntouched();
+}
+
+// Row 10. What a flip makes of a path may lead to another checkpoint.
+TEST_F(HostileFolderTest, NoFlippedBitOrCutOfTheStateFileIsASilentNewStart) {
+  const std::string good =
+      State("model-20", {"model-0", "model-10", "model-20"});
+  const std::set<std::string> allowed = {InRun("model-0"), InRun("model-10"),
+                                         InRun("model-20")};
+  const auto check = [&](const std::string& text) {
+    Put(InRun("checkpoint"), text);
+    const auto latest = LatestCheckpoint(run_);
+    if (!latest.ok()) {
+      EXPECT_FALSE(absl::IsOutOfRange(latest.status()));
+      return;
+    }
+    ASSERT_TRUE(latest->has_value()) << absl::CEscape(text);
+    EXPECT_EQ(allowed.count(**latest), 1u) << absl::CEscape(text);
+  };
+  for (size_t bit = 0; bit < 8 * good.size(); ++bit) {
+    std::string text = good;
+    text[bit / 8] = static_cast<char>(text[bit / 8] ^ 1 << bit % 8);
+    check(text);
+  }
+  for (size_t size = 0; size < good.size(); ++size) check(good.substr(0, size));
+}
+
+// Row 10. A start does not need the graph's file; who looks at it is told.
+TEST_F(HostileFolderTest, ADamagedMetaFileKeepsNobodyFromRestoring) {
+  const std::string path = InRun("model-20.meta");
+  const std::string good = *ReadFile(path, int64_t{1} << 20);
+  for (size_t at = 0; at < good.size(); at += good.size() / 50 + 1) {
+    std::string flipped = good;
+    flipped[at] = static_cast<char>(flipped[at] ^ 0x80);
+    for (const std::string& text : {flipped, good.substr(0, at)}) {
+      Put(path, text);
+      const auto report =
+          VerifyCheckpoint(InRun("model-20"), /*with_meta=*/true);
+      ASSERT_THAT(report, IsOk());
+      for (const std::string& problem : report->problems) {
+        EXPECT_THAT(problem, testing::HasSubstr("model-20.meta"));
+      }
+      EXPECT_FALSE(absl::IsOutOfRange(ReadMetaGraph(path).status()));
+    }
+  }
+  EXPECT_EQ(Outcome(), "20");
 }
 
 // Row 11: edits of a good state file, by the pieces of its grammar.

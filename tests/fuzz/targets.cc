@@ -267,12 +267,12 @@ int FuzzMetaGraph(const uint8_t* data, size_t size) {
 
 const std::vector<FuzzTarget>& FuzzTargets() {
   static const auto* const targets = new std::vector<FuzzTarget>{
-      {"index_table", FuzzIndexTable, MakeIndexTable},
-      {"bundle", FuzzBundle, MakeBundle},
-      {"v1_checkpoint", FuzzV1Checkpoint, MakeV1Checkpoint},
-      {"state_text", FuzzStateText, MakeStateText},
-      {"file_name", FuzzFileName, MakeFileName},
-      {"meta_graph", FuzzMetaGraph, MakeMetaGraph},
+      {"index_table", 1'000'000, FuzzIndexTable, MakeIndexTable},
+      {"bundle", 100'000, FuzzBundle, MakeBundle},
+      {"v1_checkpoint", 50'000, FuzzV1Checkpoint, MakeV1Checkpoint},
+      {"state_text", 1'000'000, FuzzStateText, MakeStateText},
+      {"file_name", 1'000'000, FuzzFileName, MakeFileName},
+      {"meta_graph", 1'000'000, FuzzMetaGraph, MakeMetaGraph},
   };
   return *targets;
 }

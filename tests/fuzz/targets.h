@@ -42,6 +42,8 @@ int FuzzMetaGraph(const uint8_t* data, size_t size);
 // A target and what makes inputs for it.
 struct FuzzTarget {
   std::string name;
+  // How many inputs the ordinary run makes; those with files take longer.
+  uint64_t runs;
   int (*run)(const uint8_t* data, size_t size);
   std::string (*make)(Random& random);
 };

@@ -191,6 +191,13 @@ absl::StatusOr<std::optional<FileInfo>> LookAt(std::string_view path) {
   return *info;
 }
 
+// Whether `folder` has anything of that name, a link that leads nowhere
+// included.
+bool HasName(std::string_view folder, const std::string& name) {
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  return names.ok() && std::binary_search(names->begin(), names->end(), name);
+}
+
 // The first complete checkpoint of `list` with the base name of `wanted`, or
 // else the first complete one.
 const ListedCheckpoint* ChooseComplete(
@@ -205,9 +212,10 @@ const ListedCheckpoint* ChooseComplete(
 }
 
 // The best complete checkpoint of `folder` although its state file does not
-// lead to it. `state` is what the file says, if that can be used.
+// lead to it. `state` is what the file says, if that can be used; `had_state`
+// whether there was one before it was read: a first save may be under way.
 absl::StatusOr<std::optional<std::string>> LatestInFolder(
-    std::string_view folder, const std::string& state_path,
+    std::string_view folder, const std::string& state_path, bool had_state,
     const std::optional<CheckpointState>& state) {
   absl::StatusOr<std::vector<ListedCheckpoint>> list = ListCheckpoints(folder);
   if (absl::IsNotFound(list.status())) list.emplace();
@@ -241,10 +249,7 @@ absl::StatusOr<std::optional<std::string>> LatestInFolder(
         "put its files back, or move the state away to start anew",
         state_path, state->model_checkpoint_path));
   }
-  // Whatever it is, a link that leads nowhere included.
-  const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
-  if (names.ok() && std::find(names->begin(), names->end(),
-                              BaseName(state_path)) != names->end()) {
+  if (had_state) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "the checkpoint state \"%s\" is damaged or names checkpoints outside "
         "of its folder only, and there is none in the folder, put it right, "
@@ -346,6 +351,7 @@ absl::Status UpdateCheckpointState(
 absl::StatusOr<std::optional<std::string>> LatestCheckpoint(
     std::string_view folder, const CheckpointStateOptions& options) {
   TF_RETURN_IF_ERROR(CheckFilename(options.latest_filename));
+  const bool had_state = HasName(folder, options.latest_filename);
   absl::StatusOr<std::optional<CheckpointState>> state =
       GetCheckpointState(folder, options);
   if (!state.ok()) {
@@ -357,7 +363,7 @@ absl::StatusOr<std::optional<std::string>> LatestCheckpoint(
     return (*state)->model_checkpoint_path;
   }
   return LatestInFolder(folder, JoinPath(folder, options.latest_filename),
-                        *state);
+                        had_state, *state);
 }
 
 absl::StatusOr<std::string> ResolveCheckpoint(

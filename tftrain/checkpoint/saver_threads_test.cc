@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/checkpoint_tools.h"
 #include "tftrain/checkpoint/saver_test_model.h"
 #include "tftrain/testing/matchers.h"
@@ -141,6 +142,24 @@ TEST(TwoSaversTest, OfOneNameTakeTurns) {
 
   EXPECT_THAT(one.StateOf(path),
               testing::AnyOf(absl::StrCat(kSaves), absl::StrCat(999 + kSaves)));
+}
+
+// Who follows a folder finds nothing or a checkpoint, also while the first one
+// and its state file come.
+TEST(FollowerTest, AFirstSaveIsNoDamage) {
+  UnevenFileOps file_ops;
+  Program trainer(Saver::Options(), {"w"});
+  for (int i = 0; i < 100; ++i) {
+    const TempDir dir;
+    std::atomic<bool> done = false;
+    std::thread saving([&] {
+      EXPECT_THAT(trainer.SetAndSave(1, dir / "model"), IsOk());
+      done = true;
+    });
+    while (!done) EXPECT_THAT(LatestCheckpoint(dir.path()), IsOk());
+    saving.join();
+    EXPECT_THAT(LatestCheckpoint(dir.path()), IsOkAndHolds(dir / "model-1"));
+  }
 }
 
 // As Python's input producers with num_epochs do: one step counts the epoch and

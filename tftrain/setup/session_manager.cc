@@ -39,12 +39,11 @@ std::string BaseOf(std::string_view prefix) {
 // names no newest checkpoint.
 absl::StatusOr<std::optional<CheckpointState>> UsableState(
     const std::string& folder) {
+  const std::string path = JoinPath(folder, kCheckpointStateName);
+  TF_ASSIGN_OR_RETURN(const bool existed, FileExists(path));
   TF_ASSIGN_OR_RETURN(std::optional<CheckpointState> state,
                       GetCheckpointState(folder));
-  if (state.has_value()) return state;
-  const std::string path = JoinPath(folder, kCheckpointStateName);
-  TF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
-  if (!exists) return std::nullopt;
+  if (state.has_value() || !existed) return state;
   return absl::DataLossError(
       absl::StrCat("the checkpoint state \"", path,
                    "\" cannot be used, put it right or remove it"));
