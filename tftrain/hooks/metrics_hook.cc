@@ -19,6 +19,7 @@
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/statusor.h"
+#include "tftrain/base/utf8.h"
 #include "tftrain/graph/global_step.h"
 #include "tftrain/hooks/internal/named_tensors.h"
 #include "tftrain/hooks/internal/tensor_text.h"
@@ -31,7 +32,8 @@ using tensorflow::Tensor;
 constexpr std::string_view kStep = "step";
 constexpr std::string_view kTime = "time";
 
-std::string JsonText(std::string_view text) {
+std::string JsonText(std::string text) {
+  MakeUtf8(&text);
   std::string quoted = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') {
@@ -45,10 +47,9 @@ std::string JsonText(std::string_view text) {
   return quoted + "\"";
 }
 
-std::string CsvText(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) {
-    return std::string(text);
-  }
+std::string CsvText(std::string text) {
+  MakeUtf8(&text);
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 

@@ -37,7 +37,8 @@ namespace tftrain {
 //
 // `time` is in seconds since 1970. Numbers are the shortest that read back as
 // the same value, bools are 0 and 1. What JSON has no number for is a text
-// there, "NaN", "Infinity" or "-Infinity"; in CSV it is nan, inf or -inf.
+// there, "NaN", "Infinity" or "-Infinity"; in CSV it is nan, inf or -inf. Bytes
+// of a name that are no UTF-8 become U+FFFD.
 //
 // Each row is handed to the system at once, by the thread that runs the step,
 // and not forced to the disk. A session goes on with the file of an earlier

@@ -26,6 +26,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 class MetricsHookTest : public ::testing::Test {
  protected:
@@ -114,6 +115,18 @@ TEST_F(MetricsHookTest, EscapesNames) {
 
   EXPECT_THAT(Read("m.jsonl"), HasSubstr("\"a\\\"b,\\\\\\u0009\":1.5}"));
   EXPECT_THAT(Read("m.csv"), HasSubstr("step,time,\"a\"\"b,\\\t\"\n1,"));
+}
+
+// JSON is UTF-8: one byte that is none would spoil the row for every reader.
+TEST_F(MetricsHookTest, NamesThatAreNoUtf8StayReadable) {
+  options_.tensors = {{"caf\xe9", "constant"}};
+  options_.json_path = dir_ / "m.jsonl";
+  options_.csv_path = dir_ / "m.csv";
+
+  TrainAndSave({0});
+
+  EXPECT_THAT(Read("m.jsonl"), HasSubstr("\"caf\uFFFD\":1.5}"));
+  EXPECT_THAT(Read("m.csv"), StartsWith("step,time,caf\uFFFD\n1,"));
 }
 
 TEST_F(MetricsHookTest, EachRowIsInTheFileAsSoonAsItsStepIsOver) {
