@@ -112,7 +112,7 @@ function(tftrain_cc_test)
              COMMAND ${ARG_NAME} --gtest_filter=${filter}
                      --gtest_output=json:${results})
     set_tests_properties(${folder}/${stem} PROPERTIES
-      LABELS "${labels}" TIMEOUT 300
+      LABELS "${labels}" TIMEOUT ${TFTRAIN_TEST_TIMEOUT}
       ENVIRONMENT "TF_CPP_MIN_LOG_LEVEL=1")
   endforeach()
 endfunction()

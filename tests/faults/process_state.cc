@@ -65,16 +65,6 @@ int64_t ResidentBytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-bool MemoryIsGivenBack() {
-#if defined(TFTRAIN_WITH_THREAD_SANITIZER) || defined(__SANITIZE_ADDRESS__)
-  return false;
-#elif defined(__has_feature)
-  return !__has_feature(address_sanitizer);
-#else
-  return true;
-#endif
-}
-
 int64_t FromEnvironment(const char* name, int64_t otherwise) {
   const char* const text = std::getenv(name);
   if (text == nullptr) return otherwise;

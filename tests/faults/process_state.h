@@ -37,12 +37,8 @@ struct ProcessState {
 };
 
 // The memory of this process that is resident, in bytes, after what is free
-// was given back to the system.
+// was given back to the system. Means something where kMemoryIsOurs.
 int64_t ResidentBytes();
-
-// Whether that means anything: sanitizers keep what was freed, and notes of
-// their own.
-bool MemoryIsGivenBack();
 
 // The value of the environment variable `name` as a number, for longer runs
 // than the ordinary one; `otherwise` when it is not set. Ends the program when
