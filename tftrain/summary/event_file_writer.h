@@ -261,7 +261,7 @@ class EventFileWriter {
   Stats stats() const;
 
  private:
-  class Core;
+  struct Core;
 
   EventFileWriter(std::string logdir, std::shared_ptr<Core> core,
                   std::shared_ptr<Thread> thread);
