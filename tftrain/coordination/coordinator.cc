@@ -47,6 +47,12 @@ std::string StillRunning(const std::vector<std::string>& live,
 }  // namespace
 
 struct Coordinator::State {
+  void Stop(std::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (!stop) stop_message = std::string(why);
+    stop = true;
+    changed.NotifyAll();
+  }
+
   // Written under `mu`, so that no waiter misses the change.
   std::atomic<bool> stop{false};
 
@@ -54,6 +60,7 @@ struct Coordinator::State {
   CondVar changed;
   bool joined ABSL_GUARDED_BY(mu) = false;
   FirstError error ABSL_GUARDED_BY(mu);
+  std::string stop_message ABSL_GUARDED_BY(mu);  // of the first request
   Threads registered ABSL_GUARDED_BY(mu);
 };
 
@@ -80,8 +87,7 @@ void Coordinator::RequestStop(const absl::Status& reason) {
       attached = !state_->error.ok() && !absl::IsCancelled(reason);
       if (stored || attached) state_->error.Update(reason);
     }
-    state_->stop = true;
-    state_->changed.NotifyAll();
+    state_->Stop(reason.message());
   }
   if (!failure) return;
   if (after_join) {
@@ -94,6 +100,16 @@ void Coordinator::RequestStop(const absl::Status& reason) {
                     "dropped: "
                  << reason;
   }
+}
+
+void Coordinator::RequestStop(std::string_view why) {
+  MutexLock lock(state_->mu);
+  state_->Stop(why);
+}
+
+std::string Coordinator::stop_message() const {
+  MutexLock lock(state_->mu);
+  return state_->stop_message;
 }
 
 bool Coordinator::ShouldStop() const { return state_->stop; }
@@ -113,6 +129,7 @@ void Coordinator::ClearStop() {
   MutexLock lock(state_->mu);
   state_->joined = false;
   state_->error = FirstError();
+  state_->stop_message.clear();
   state_->stop = false;
 }
 

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -97,6 +98,12 @@ class Coordinator {
   // Python: `request_stop(ex)`; drops later errors silently, and raises the
   // error in the caller after `join`.
   void RequestStop(const absl::Status& reason = absl::OkStatus());
+
+  // The same without an error, for the reason `why`.
+  void RequestStop(std::string_view why);
+
+  // What the first request said: why, or the message of its error.
+  std::string stop_message() const;
 
   // True once a stop was requested. Costs one atomic load.
   //

@@ -125,6 +125,21 @@ TEST_F(CoordinatorTest, StopsWhenRequested) {
   EXPECT_THAT(coordinator_->status(), IsOk());
 }
 
+TEST_F(CoordinatorTest, TellsWhyItWasFirstStopped) {
+  EXPECT_EQ(coordinator_->stop_message(), "");
+
+  coordinator_->RequestStop("enough");
+  coordinator_->RequestStop("more than enough");
+
+  EXPECT_TRUE(coordinator_->ShouldStop());
+  EXPECT_EQ(coordinator_->stop_message(), "enough");
+  EXPECT_THAT(coordinator_->Join(), IsOk());
+  coordinator_->ClearStop();
+  EXPECT_EQ(coordinator_->stop_message(), "");
+  coordinator_->RequestStop(EndOfInputError("no more files"));
+  EXPECT_EQ(coordinator_->stop_message(), "no more files");
+}
+
 TEST_F(CoordinatorTest, MayBeStoppedAnyNumberOfTimes) {
   for (int i = 0; i < 3; ++i) coordinator_->RequestStop();
 

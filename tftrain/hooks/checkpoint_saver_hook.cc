@@ -280,9 +280,13 @@ absl::Status CheckpointSaverHook::Tolerate(const absl::Status& status) {
 
 absl::Status CheckpointSaverHook::Save(Session& session, int64_t step) {
   TF_RETURN_IF_ERROR(TellBeforeSave(session, step));
-  absl::Status saved = StartSave(session, step, /*async=*/false);
-  if (saved.ok()) saved = AwaitSave();
-  if (!saved.ok()) return SkipNonFinite(saved);
+  if (IsSaved(session, step)) {  // By another hook, in this very step.
+    last_saved_step_ = step;
+  } else {
+    absl::Status saved = StartSave(session, step, /*async=*/false);
+    if (saved.ok()) saved = AwaitSave();
+    if (!saved.ok()) return SkipNonFinite(saved);
+  }
   return TellAfterSave(session, step).status();
 }
 

@@ -10,8 +10,10 @@
 
 #include "absl/strings/match.h"
 #include "google/protobuf/text_format.h"
+#include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
+#include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/hooks/stop_at_step_hook.h"
 #include "tftrain/summary/event_file_writer_cache.h"
 #include "tftrain/summary/event_reader_for_test.h"
@@ -145,6 +147,35 @@ TEST_F(CheckpointSaverHookTest, SavesTheLastStepOnce) {
               ElementsAre("L.Begin", "L.BeforeSave 0", "L.AfterSave 0",
                           "L.BeforeSave 2", "L.AfterSave 2", "L.BeforeSave 4",
                           "L.AfterSave 4", "L.End 4"));
+}
+
+// The listeners hear of it all the same.
+TEST_F(CheckpointSaverHookTest,
+       ALastStepThatAnotherHookSavedIsNotWrittenAgain) {
+  AddListener("L");
+  options_.save_steps = 100;
+  const auto scaffold = std::make_shared<Scaffold>();
+  LambdaHook::Options other;
+  other.after_run = [&](SessionRunContext& context, const SessionRunValues&) {
+    Saver::SaveOptions options;
+    TF_ASSIGN_OR_RETURN(options.global_step, context.GlobalStep());
+    return scaffold->saver()
+        ->Save(context.session(), dir_ / "model.ckpt", options)
+        .status();
+  };
+  HookDriver run({MakeHook(), std::make_shared<LambdaHook>(other)},
+                 dir_.path());
+  run.options().scaffold = scaffold;
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(1), IsOk());
+
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(calls_,
+              ElementsAre("L.Begin", "L.BeforeSave 0", "L.AfterSave 0",
+                          "L.BeforeSave 1", "L.AfterSave 1", "L.End 1"));
+  // A second save would have taken a name of another number of files.
+  EXPECT_THAT(dir_.List(), Contains("model.ckpt-1.data-00000-of-00001"));
 }
 
 TEST_F(CheckpointSaverHookTest, ListenersHearOfEachSave) {

@@ -160,7 +160,7 @@ TEST(HooksAndWritersTest, ADiskThatStandsStillHoldsUpTheEndOnce) {
     const absl::Duration start = Clock::Real()->Monotonic();
     EXPECT_EQ(run.Close(end), end);
 
-    EXPECT_LT(Clock::Real()->Monotonic() - start, absl::Seconds(2));
+    EXPECT_LT(Clock::Real()->Monotonic() - start, absl::Seconds(10));
     for (const auto& writer : writers) {
       EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr(writer->logdir()),
                                               HasSubstr("not written"))));

@@ -136,31 +136,46 @@ absl::StatusOr<std::string> NanTensorHook::RollBack(Session& session) const {
   saver->AwaitSave();
   TF_ASSIGN_OR_RETURN(const std::vector<std::string> prefixes,
                       NewestFirst(options_.checkpoint_dir));
-  for (const std::string& prefix : prefixes) {
-    absl::Status restored = CheckGood(prefix);
-    if (restored.ok()) {
-      restored = saver->Restore(session, prefix, RestorePart::kAllButIterators);
+  const auto restore = [&](const std::string& prefix, absl::Status good) {
+    if (good.ok()) {
+      good = saver->Restore(session, prefix, RestorePart::kAllButIterators);
     }
-    if (restored.ok()) return prefix;
-    LOG(WARNING) << "Passed over the checkpoint \"" << prefix
-                 << "\": " << restored.message();
+    if (!good.ok()) {
+      LOG(WARNING) << "Passed over the checkpoint \"" << prefix
+                   << "\": " << good.message();
+    }
+    return good.ok();
+  };
+  std::vector<std::string> infinite;
+  for (const std::string& prefix : prefixes) {
+    bool has_infinity = false;
+    const absl::Status good = CheckGood(prefix, &has_infinity);
+    if (has_infinity) infinite.push_back(prefix);
+    if (restore(prefix, good)) return prefix;
+  }
+  // An infinity that none is without belongs to the model.
+  for (const std::string& prefix : infinite) {
+    if (restore(prefix, absl::OkStatus())) return prefix;
   }
   return absl::FailedPreconditionError(
       absl::StrCat("there is no good checkpoint in \"", options_.checkpoint_dir,
                    "\"; save there, and before the loss becomes NaN"));
 }
 
-absl::Status NanTensorHook::CheckGood(const std::string& prefix) const {
+absl::Status NanTensorHook::CheckGood(const std::string& prefix,
+                                      bool* has_infinity) const {
   TF_ASSIGN_OR_RETURN(const std::vector<TensorStatistics> found,
                       ScanForNonFinite(prefix));
-  for (const TensorStatistics& tensor : found) {
-    if (tensor.nans > 0 || options_.also_infinite) {
-      return absl::DataLossError(
-          absl::StrCat("its variable \"", tensor.name, "\" holds ",
-                       tensor.nans > 0 ? "a NaN" : "an infinity"));
-    }
+  const auto is_nan = [](const TensorStatistics& t) { return t.nans > 0; };
+  const auto nan = std::find_if(found.begin(), found.end(), is_nan);
+  if (nan != found.end()) {
+    return absl::DataLossError(
+        absl::StrCat("its variable \"", nan->name, "\" holds a NaN"));
   }
-  return absl::OkStatus();
+  *has_infinity = options_.also_infinite && !found.empty();
+  if (!*has_infinity) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("its variable \"", found.front().name,
+                                          "\" holds an infinity"));
 }
 
 std::shared_ptr<NanTensorHook> StopAtNan(std::string loss_tensor) {

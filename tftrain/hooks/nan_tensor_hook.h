@@ -53,8 +53,8 @@ class NanTensorHook : public SessionRunHook {
     // requested, with the same text as its reason, and the step is finished.
     bool fail_on_nan_loss = true;
 
-    // Whether an infinity counts as NaN does, in checkpoints that may be
-    // restored as well.
+    // Whether an infinity counts as NaN does. A checkpoint that holds one is
+    // restored only where none is without: then it belongs to the model.
     bool also_infinite = false;
 
     // How often, in the life of the session, training may be taken back; then
@@ -92,8 +92,9 @@ class NanTensorHook : public SessionRunHook {
  private:
   // Restores the newest good checkpoint, and returns its prefix.
   absl::StatusOr<std::string> RollBack(Session& session) const;
-  // Whether that is one.
-  absl::Status CheckGood(const std::string& prefix) const;
+  // Whether that is one. `*has_infinity`: nothing but an infinity is against
+  // it.
+  absl::Status CheckGood(const std::string& prefix, bool* has_infinity) const;
 
   const Options options_;
   Clock* const clock_;

@@ -404,6 +404,25 @@ TEST(NanTensorHookTest, RestoresByTheSaverItIsGiven) {
             dir / "model.ckpt-2");
 }
 
+TEST(NanTensorHookTest, AnInfinityInAllCheckpointsBelongsToTheModel) {
+  const TempDir dir;
+  HookDriver run({RollBackAtNan("x:0", dir.path(), /*max_rollbacks=*/1),
+                  SaveCheckpoints(dir.path(), Every::Steps(1))},
+                 dir.path(), DivergingGraph());
+  LogCapture log;
+  // As a mask would, of which nobody computes a loss.
+  const Feeds mask = {{"w_initial:0", -kInfinity}};
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(2, {{"gradient:0", -kInfinity}}),
+              IsOkAndHolds(ElementsAre(1, 2)));
+  ASSERT_THAT(RemoveFile(dir / "model.ckpt-0.index"), IsOk());
+
+  EXPECT_THAT(run.Train(1, Spoiled()), IsOkAndHolds(ElementsAre(2)));
+
+  EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr("Passed over"),
+                                          HasSubstr("holds an infinity"))));
+}
+
 TEST(NanTensorHookTest, TellsWhenThereIsNothingToGoBackTo) {
   const TempDir dir;
   HookDriver run =

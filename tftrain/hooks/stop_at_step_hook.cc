@@ -3,6 +3,9 @@
 
 #include "tftrain/hooks/stop_at_step_hook.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/platform/errors.h"
@@ -31,11 +34,15 @@ absl::Status StopAtStepHook::Begin(BeginContext& context) {
 absl::Status StopAtStepHook::AfterCreateSession(Session& session,
                                                 Coordinator& coordinator) {
   TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
-  if (!last_step_.has_value()) last_step_ = step + *options_.num_steps;
+  if (!last_step_.has_value()) {
+    constexpr int64_t kLast = std::numeric_limits<int64_t>::max();
+    last_step_ = *options_.num_steps > kLast - std::max<int64_t>(step, 0)
+                     ? kLast
+                     : step + *options_.num_steps;
+  }
   if (step >= *last_step_) {
-    LOG(INFO) << "Nothing to train: the global step is " << step
-              << " and the last one " << *last_step_;
-    coordinator.RequestStop();
+    LOG(INFO) << "Nothing is trained: " << Reason(step);
+    coordinator.RequestStop(Reason(step));
   }
   return absl::OkStatus();
 }
@@ -44,10 +51,14 @@ absl::Status StopAtStepHook::AfterRun(SessionRunContext& context,
                                       const SessionRunValues&) {
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   if (step >= *last_step_) {
-    context.RequestStop(absl::StrCat(
-        "the global step ", step, " has reached the last one, ", *last_step_));
+    context.RequestStop(Reason(step));
   }
   return absl::OkStatus();
+}
+
+std::string StopAtStepHook::Reason(int64_t step) const {
+  return absl::StrCat("the global step ", step, " has reached the last one, ",
+                      *last_step_);
 }
 
 std::shared_ptr<StopAtStepHook> StopAtStep(int64_t last_step) {

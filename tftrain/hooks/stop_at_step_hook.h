@@ -53,6 +53,8 @@ class StopAtStepHook : public SessionRunHook {
   std::optional<int64_t> last_step() const { return last_step_; }
 
  private:
+  std::string Reason(int64_t step) const;
+
   const Options options_;
   std::optional<int64_t> last_step_;
 };

@@ -6,6 +6,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
+#include <vector>
+
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/matchers.h"
@@ -16,6 +20,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -92,6 +97,21 @@ TEST(StopAtStepHookTest, TrainsNothingWhenTheLimitIsReachedAtTheStart) {
     }
     EXPECT_THAT(run.Close(), IsOk());
     EXPECT_EQ(run.session().summary().last_step, 3);
+    EXPECT_EQ(run.session().summary().detail,
+              "the global step 3 has reached the last one, 3");
+  }
+}
+
+TEST(StopAtStepHookTest, AsManyStepsAsCanBeAreNoLimit) {
+  const TempDir dir;
+  for (const std::vector<int64_t>& steps :
+       {std::vector<int64_t>{1, 2}, std::vector<int64_t>{3, 4}}) {
+    HookDriver run({SaveCheckpoints(dir.path(), Every::Steps(100)),
+                    StopAfterSteps(std::numeric_limits<int64_t>::max())},
+                   dir.path());
+    ASSERT_THAT(run.Open(), IsOk());
+    EXPECT_THAT(run.Train(2), IsOkAndHolds(ElementsAreArray(steps)));
+    EXPECT_THAT(run.Close(), IsOk());
   }
 }
 

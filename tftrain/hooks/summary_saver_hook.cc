@@ -47,6 +47,11 @@ absl::Status SummarySaverHook::Begin(BeginContext& context) {
         options_.scaffold->summary_op().has_value()) {
       tensors = {*options_.scaffold->summary_op()};
     }
+    if (tensors.empty()) {
+      LOG(WARNING) << "No summaries are written, as the scaffold of the "
+                      "SummarySaverHook has none: add some to the graph, and "
+                      "give the session the same scaffold";
+    }
     args_ = tensors.empty() ? SessionRunArgs() : Asking(tensors);
     return args_;
   });

@@ -130,7 +130,9 @@ TEST_F(SummarySaverHookTest, AScaffoldWithoutSummariesWritesTheStartOnly) {
   // SSH-10
   options_.summary_op.clear();
   options_.scaffold = std::make_shared<Scaffold>();
+  LogCapture log;
   EXPECT_THAT(Live(9, absl::ZeroDuration()), ElementsAre("START()@1"));
+  EXPECT_THAT(log.lines(), Contains(HasSubstr("No summaries are written")));
 }
 
 TEST_F(SummarySaverHookTest, WithNowhereToWriteItFetchesNothing) {

@@ -52,7 +52,7 @@ absl::Status TimeLimitHook::AfterCreateSession(Session&,
   coordinator_ = &coordinator;
   if (clock_->Monotonic() >= *deadline_) {
     LOG(INFO) << "Nothing is trained: " << Reason(options_);
-    coordinator.RequestStop();
+    coordinator.RequestStop(Reason(options_));
   }
   return absl::OkStatus();
 }
@@ -61,7 +61,7 @@ absl::Status TimeLimitHook::AfterRun(SessionRunContext& context,
                                      const SessionRunValues&) {
   if (clock_->Monotonic() >= *deadline_) {
     context.RequestStop(Reason(options_));
-    coordinator_->RequestStop();
+    coordinator_->RequestStop(Reason(options_));
   }
   return absl::OkStatus();
 }

@@ -18,6 +18,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 // A run in which each step takes ten seconds.
 class TimeLimitHookTest : public ::testing::Test {
@@ -78,6 +79,7 @@ TEST_F(TimeLimitHookTest, TrainsNothingWhenTheTimeIsOverAtTheStart) {
 
   EXPECT_THAT(run.Train(9), IsOkAndHolds(IsEmpty()));
   EXPECT_THAT(run.Close(), IsOk());
+  EXPECT_THAT(run.session().summary().detail, Not(IsEmpty()));
 }
 
 TEST_F(TimeLimitHookTest, AnotherSessionDoesNotMoveTheLimit) {

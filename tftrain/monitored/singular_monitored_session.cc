@@ -33,12 +33,6 @@ std::string_view StopReasonName(StopReason reason) {
   return "closed";
 }
 
-// What RequestStop() said first; it may be called from any thread.
-struct SingularMonitoredSession::StopNote {
-  Mutex mu;
-  std::optional<std::string> reason ABSL_GUARDED_BY(mu);
-};
-
 namespace {
 
 // How long Close() waits, beyond the grace period, for a server's answers.
@@ -107,8 +101,7 @@ SingularMonitoredSession::SingularMonitoredSession(GraphPtr graph,
       options_(std::move(options)),
       scaffold_(options_.scaffold != nullptr ? options_.scaffold
                                              : std::make_shared<Scaffold>()),
-      coordinator_(MakeCoordinator()),
-      stop_note_(std::make_unique<StopNote>()) {}
+      coordinator_(MakeCoordinator()) {}
 
 SingularMonitoredSession::~SingularMonitoredSession() {
   if (closed()) return;
@@ -190,6 +183,7 @@ absl::Status SingularMonitoredSession::AfterCreateSession() {
 
 absl::Status SingularMonitoredSession::EndHooks() {
   const Busy busy(&busy_);
+  ending_.store(true, std::memory_order_relaxed);
   FirstError error;
   for (const HookEntry& entry : hooks_) {
     error.Update(
@@ -201,6 +195,7 @@ absl::Status SingularMonitoredSession::EndHooks() {
 
 void SingularMonitoredSession::Abort(const absl::Status& status) {
   const Busy busy(&busy_);
+  ending_.store(true, std::memory_order_relaxed);
   for (const HookEntry& entry : hooks_) {
     const absl::Status told = CallHook(entry, "OnAbort", [&] {
       entry.hook->OnAbort(status);
@@ -244,18 +239,11 @@ bool SingularMonitoredSession::ShouldStop() {
   return true;
 }
 
-void SingularMonitoredSession::NoteStop(std::string reason) {
-  MutexLock lock(stop_note_->mu);
-  if (!stop_note_->reason.has_value()) stop_note_->reason = std::move(reason);
-}
-
-void SingularMonitoredSession::RequestStop(std::string reason) {
-  NoteStop(std::move(reason));
-  coordinator_->RequestStop();
+void SingularMonitoredSession::RequestStop(std::string_view reason) {
+  coordinator_->RequestStop(reason);
 }
 
 void SingularMonitoredSession::StopByStepFn() {
-  NoteStop("the step function asked for it");
   step_fn_stopped_.store(true, std::memory_order_release);
 }
 
@@ -311,25 +299,40 @@ void SingularMonitoredSession::NoteHowItEnded(const absl::Status& body) {
       session_->GlobalStep(session_->is_local() ? nullptr : &in_time);
   if (step.ok()) summary_.last_step = *step;
   server_answers_ = !absl::IsDeadlineExceeded(step.status());
-  MutexLock lock(stop_note_->mu);
   if (IsEndOfInput(body)) {
     summary_.reason = StopReason::kEndOfInput;
     summary_.detail = std::string(body.message());
   } else if (IsStopIteration(body)) {
     summary_.reason = StopReason::kStopIteration;
-    summary_.detail = stop_note_->reason.value_or("");
+    summary_.detail = StopDetail();
   } else if (hooked_->stop_requested() || coordinator_->ShouldStop() ||
              step_fn_stopped_.load(std::memory_order_acquire)) {
     summary_.reason = StopReason::kStopRequested;
-    summary_.detail = hooked_->stop_requested()
-                          ? hooked_->stop_reason()
-                          : stop_note_->reason.value_or("");
+    summary_.detail = StopDetail();
   }
+}
+
+std::string SingularMonitoredSession::StopDetail() const {
+  if (hooked_->stop_requested()) return hooked_->stop_reason();
+  if (step_fn_stopped_.load(std::memory_order_acquire)) {
+    return "the step function asked for it";
+  }
+  return coordinator_->stop_message();
 }
 
 absl::Status SingularMonitoredSession::AlreadyClosed() {
   return absl::FailedPreconditionError(
       "the session is closed already; create a new one");
+}
+
+absl::Status SingularMonitoredSession::CheckOpen() const {
+  if (closed()) return AlreadyClosed();
+  if (ending_.load(std::memory_order_relaxed)) {
+    return absl::FailedPreconditionError(
+        "the session is being closed, and its hooks have ended; run what is "
+        "needed then in the session that End is given");
+  }
+  return absl::OkStatus();
 }
 
 Session& SingularMonitoredSession::raw_session() const {
@@ -341,7 +344,7 @@ absl::Status SingularMonitoredSession::RunRequest(
     const RequestPtr& request, absl::Span<const FeedValue> feeds,
     const tensorflow::RunOptions* options, tensorflow::RunMetadata* metadata,
     Receive receive) {
-  if (closed()) return AlreadyClosed();
+  TF_RETURN_IF_ERROR(CheckOpen());
   const Busy busy(&busy_);
   absl::Status status =
       hooked_->Run(request, feeds, options, metadata, receive);
@@ -359,7 +362,7 @@ RequestPtr SingularMonitoredSession::Intern(Request request) {
 }
 
 absl::Status SingularMonitoredSession::PlanRequest(const RequestPtr& request) {
-  if (closed()) return AlreadyClosed();
+  TF_RETURN_IF_ERROR(CheckOpen());
   return hooked_->PlanAhead(request);
 }
 

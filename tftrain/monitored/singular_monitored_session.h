@@ -157,7 +157,7 @@ class SingularMonitoredSession : public Runnable {
 
   // Makes ShouldStop() true; steps may still be run. The first reason is kept.
   // May be called from any thread.
-  void RequestStop(std::string reason = "");
+  void RequestStop(std::string_view reason = "");
 
   // Steps until it is time to stop, then closes: calls `body` while
   // ShouldStop() is false, and Close() with what it returned last, unless
@@ -220,12 +220,14 @@ class SingularMonitoredSession : public Runnable {
   // closes the session; returns a thread's failure.
   absl::Status StopAndJoin(absl::Duration spent);
   void NoteHowItEnded(const absl::Status& body);
-  // Takes note of the first reason to stop.
-  void NoteStop(std::string reason);
+  // What the one who asked for the stop said.
+  std::string StopDetail() const;
   // Makes ShouldStop() true. Threads need not stop before the session closes,
   // as with a stop that a hook asks for.
   void StopByStepFn();
   static absl::Status AlreadyClosed();
+  // That no step can be run any more, if so.
+  absl::Status CheckOpen() const;
 
   const GraphPtr graph_;
   const Options options_;
@@ -238,12 +240,10 @@ class SingularMonitoredSession : public Runnable {
   std::atomic<bool> closed_{false};
   std::atomic<bool> met_failure_{false};  // by ShouldStop()
   std::atomic<bool> step_fn_stopped_{false};
+  std::atomic<bool> ending_{false};  // the hooks have been told, or are now
   std::atomic<int> busy_{0};    // how many steps and callbacks of hooks run
   bool server_answers_ = true;  // as far as is known
   Summary summary_;
-
-  struct StopNote;
-  const std::unique_ptr<StopNote> stop_note_;
 };
 
 // Creates a session, calls `body` with it and closes it with what that

@@ -22,6 +22,7 @@
 #include "tftrain/graph/global_step.h"
 #include "tftrain/graph/variable.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
+#include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/hooks/stop_at_step_hook.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
@@ -528,6 +529,36 @@ TEST(SingularMonitoredSessionTest, AHookCannotCloseItsSession) {  // R7
   EXPECT_THAT(closed, ElementsAre(StatusIs(StatusCode::kFailedPrecondition,
                                            HasSubstr("RequestStop")),
                                   StatusIs(StatusCode::kFailedPrecondition)));
+}
+
+// Hooks that have ended would be called again.
+TEST(SingularMonitoredSessionTest, NoStepIsRunWhileTheHooksEnd) {
+  for (const absl::Status& body :
+       {absl::OkStatus(), absl::InternalError("the body's")}) {
+    SingularMonitoredSession* session = nullptr;
+    std::vector<absl::Status> steps;
+    const auto run = [&] {
+      steps.push_back(session->Run(Train()));
+      steps.push_back(session->Prepare(Train()).status());
+    };
+    LambdaHook::Options hook;
+    hook.end = [&](Session&) {
+      run();
+      return absl::OkStatus();
+    };
+    hook.on_abort = [&](const absl::Status&) { run(); };
+    const TempDir dir;
+    auto owner =
+        Open(SmallModel(), {SaveCheckpoints(dir.path(), Every::Steps(1)),
+                            std::make_shared<LambdaHook>(hook)});
+    session = owner.get();
+
+    EXPECT_EQ(session->Close(body), body);
+
+    EXPECT_THAT(steps, ElementsAre(StatusIs(StatusCode::kFailedPrecondition,
+                                            HasSubstr("hooks have ended")),
+                                   StatusIs(StatusCode::kFailedPrecondition)));
+  }
 }
 
 TEST(SingularMonitoredSessionTest, AStopCountsThoughTheStepFunctionThrows) {

@@ -20,6 +20,7 @@
 #include "tensorflow/core/util/event.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/fork.h"
+#include "tftrain/base/utf8.h"
 #include "tftrain/summary/disk_patience.h"
 #include "tftrain/summary/drawing.h"
 #include "tftrain/summary/event_logger.h"
@@ -264,6 +265,7 @@ void EventFileWriter::AddText(std::string_view tag, std::string_view text,
   tensor->set_dtype(tensorflow::DT_STRING);
   tensor->mutable_tensor_shape();
   tensor->add_string_val(std::string(text));
+  MakeUtf8(tensor->mutable_string_val(0));  // The message takes any bytes.
   AddSummary(std::move(summary), step);
 }
 

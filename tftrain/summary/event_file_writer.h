@@ -99,8 +99,8 @@ class EventFileWriter {
     // does not wait until the disk goes on.
     double wait_secs = 60;
 
-    // Where events get their time from, which outlives the writer; null for
-    // the real clock.
+    // Where events get their time from; null for the real clock. Outlives the
+    // writer, and a thread that `Close` left to itself.
     Clock* clock = nullptr;
   };
 

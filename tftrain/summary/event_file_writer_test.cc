@@ -42,6 +42,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Le;
 using ::testing::MatchesRegex;
 using ::testing::SizeIs;
 
@@ -282,6 +283,9 @@ TEST_F(EventFileWriterTest, TextThatIsNoUtf8IsWrittenSoThatReadersGoOn) {
                                     "histogram\uFFFD=0", "text\uFFFD=0+m",
                                     "START(run\uFFFD)\uFFFD",
                                     "run:step\uFFFD@1", "version\uFFFD"));
+  // TensorBoard shows nothing of a tag with such a text.
+  const auto events = ReadEvents(writer->path());
+  EXPECT_EQ(events[4].summary().value(0).tensor().string_val(0), "bytes\uFFFD");
 }
 
 TEST_F(EventFileWriterTest, HistogramCountsValuesInTensorFlowsBuckets) {
@@ -619,6 +623,20 @@ TEST_F(EventFileWriterTest, TornRecordHidesNothingBehindIt) {
   EXPECT_EQ(writer->stats().written, 2);
   EXPECT_EQ(writer->stats().dropped_error, 1);
   EXPECT_EQ(writer->stats().files, 2);
+}
+
+// WRT-10: a folder may hold many files, and is looked through for each try.
+TEST_F(EventFileWriterTest, ADiskThatTakesNoFileIsAskedOnceForEachBatch) {
+  FaultyFileOps faults;
+  const auto writer = Open();
+  faults.FailCall(0, EROFS, FaultyFileOps::Fault::kSticky);
+
+  for (int i = 0; i < 1000; ++i) writer->AddScalar("a", 1);
+  EXPECT_FALSE(writer->Close().ok());
+
+  // The first event may be a batch of its own.
+  EXPECT_THAT(faults.calls(), SizeIs(Le(2)));
+  EXPECT_EQ(writer->stats().dropped_error, 1000);
 }
 
 // WRT-10: a disk that stays full costs the events, nothing else.

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "tensorflow/core/framework/summary.pb.h"
 #include "tensorflow/core/platform/errors.h"
+#include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/utf8.h"
 #include "tftrain/summary/scalar_event.h"
@@ -75,12 +76,17 @@ void EventLogger::WriteAll(std::vector<QueuedEvent>* events) {
     LeaveDeletedFile();
     NarrowFile();
   }
-  for (QueuedEvent& event : *events) Write(&event);
+  for (size_t i = 0; i < events->size(); ++i) {
+    if (file_ == nullptr && !BeginFile()) {
+      // The disk gets one try for each batch, not one for each event.
+      return CountLost(static_cast<int64_t>(events->size() - i));
+    }
+    Write(&(*events)[i]);
+  }
   FlushFile();
 }
 
 void EventLogger::Write(QueuedEvent* event) {
-  if (file_ == nullptr && !BeginFile()) return CountLost(1);
   if (!Encode(event)) return;
   file_->Append(record_);
   if (file_->buffered() >= kEventBatchBytes) FlushFile();
@@ -97,8 +103,11 @@ bool EventLogger::Encode(QueuedEvent* queued) {
       EncodeEvent(queued->wall_time, queued->step, queued->text, &record_);
       return true;
     case QueuedEvent::Kind::kDrawing: {
-      const absl::Status drawn = queued->large->drawing->AddTo(
-          queued->text, queued->large->event.mutable_summary());
+      // There may be too little memory for the drawing.
+      const absl::Status drawn = CallCatching([&] {
+        return queued->large->drawing->AddTo(
+            queued->text, queued->large->event.mutable_summary());
+      });
       if (!drawn.ok()) {
         NoteUndrawable(drawn);
         return false;
