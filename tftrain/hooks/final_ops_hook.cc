@@ -20,6 +20,12 @@ absl::Status FinalOpsHook::Begin(BeginContext&) {
   return absl::OkStatus();
 }
 
+absl::Status FinalOpsHook::AfterCreateSession(Session& session, Coordinator&) {
+  if (!final_ops_.has_value()) return absl::OkStatus();
+  return session.CheckRequest(
+      session.Intern(MakeRequest(*final_ops_, final_ops_feed_dict_.names())));
+}
+
 absl::Status FinalOpsHook::End(Session& session) {
   if (!final_ops_.has_value()) return absl::OkStatus();
   absl::StatusOr<Value> values = session.Run(*final_ops_, final_ops_feed_dict_);

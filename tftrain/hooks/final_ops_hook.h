@@ -36,6 +36,11 @@ class FinalOpsHook : public SessionRunHook {
 
   absl::Status Begin(BeginContext& context) override;
 
+  // Errors: kInvalidArgument for what the graph does not have.
+  // Python: told by the run at the end.
+  absl::Status AfterCreateSession(Session& session,
+                                  Coordinator& coordinator) override;
+
   // Errors: those of Session::Run(), but kFailedPrecondition for the end of the
   // input.
   // Python: OutOfRangeError, after a warning.

@@ -68,6 +68,13 @@ TEST(FinalOpsHookTest, RunsNothingWhereNothingIsAskedFor) {
   EXPECT_FALSE(hook->final_ops_values().has_value());
 }
 
+TEST(FinalOpsHookTest, AMistypedNameIsToldBeforeTraining) {
+  HookDriver run({std::make_shared<FinalOpsHook>(Fetch<float>("acuracy:0"))});
+
+  EXPECT_THAT(run.Open(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                   HasSubstr("acuracy")));
+}
+
 TEST(FinalOpsHookTest, AnEndOfInputThereIsNoCleanEnd) {
   // FOP-02
   namespace ops = tensorflow::ops;

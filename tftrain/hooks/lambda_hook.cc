@@ -52,6 +52,10 @@ OnStepHook::OnStepHook(const Every& every, SessionRunArgs args, Fn fn)
     : every_(every), args_(std::move(args)), fn_(std::move(fn)) {}
 
 absl::Status OnStepHook::Begin(BeginContext& context) {
+  if (fn_ == nullptr) {
+    return absl::InvalidArgumentError(
+        "the function of OnStep is empty, give it one to call");
+  }
   TF_ASSIGN_OR_RETURN(timer_, SecondOrStepTimer::Create(every_));
   TF_RETURN_IF_ERROR(RequireGlobalStep(context.graph(), "OnStep").status());
   if (!args_.empty()) context.Declare(args_);
@@ -59,23 +63,29 @@ absl::Status OnStepHook::Begin(BeginContext& context) {
 }
 
 absl::Status OnStepHook::AfterCreateSession(Session& session, Coordinator&) {
-  TF_ASSIGN_OR_RETURN(last_step_, session.GlobalStep());
+  TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
+  step_.Start(step);
   return absl::OkStatus();
 }
 
 absl::StatusOr<SessionRunArgs> OnStepHook::BeforeRun(
     SessionRunContext& context) {
-  if (context.taken_back()) timer_->Reset();
-  is_due_ = timer_->ShouldTriggerForStep(last_step_ + 1);
+  if (context.taken_back()) {
+    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+    step_.Start(step);
+    timer_->Reset();
+  }
+  is_due_ = timer_->ShouldTriggerForStep(step_.next());
   return is_due_ ? args_ : SessionRunArgs();
 }
 
 absl::Status OnStepHook::AfterRun(SessionRunContext& context,
                                   const SessionRunValues& values) {
-  TF_ASSIGN_OR_RETURN(last_step_, context.GlobalStep());
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  step_.Advance(step);
   if (!is_due_) return absl::OkStatus();
-  timer_->UpdateLastTriggeredStep(last_step_);
-  return fn_(context, last_step_, values);
+  timer_->UpdateLastTriggeredStep(step);
+  return fn_(context, step, values);
 }
 
 }  // namespace tftrain

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tftrain/hooks/every.h"
+#include "tftrain/hooks/internal/coming_step.h"
 #include "tftrain/hooks/second_or_step_timer.h"
 #include "tftrain/hooks/session_run_hook.h"
 #include "tftrain/session/fetch.h"
@@ -92,8 +93,8 @@ class OnStepHook : public SessionRunHook {
   // Asks for `args`, which may be empty, in those steps.
   OnStepHook(const Every& every, SessionRunArgs args, Fn fn);
 
-  // Errors: those of SecondOrStepTimer; kFailedPrecondition without a global
-  // step.
+  // Errors: those of SecondOrStepTimer; kInvalidArgument for an empty function;
+  // kFailedPrecondition without a global step.
   absl::Status Begin(BeginContext& context) override;
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
@@ -108,7 +109,7 @@ class OnStepHook : public SessionRunHook {
   const SessionRunArgs args_;
   const Fn fn_;
   std::optional<SecondOrStepTimer> timer_;
-  int64_t last_step_ = 0;
+  internal::ComingStep step_;
   bool is_due_ = false;
 };
 
@@ -141,6 +142,15 @@ absl::Status CallOnStep(Fn& fn, SessionRunContext& context, int64_t step,
   }
 }
 
+template <typename Fn>
+bool IsEmptyFunction(const Fn&) {
+  return false;
+}
+template <typename Signature>
+bool IsEmptyFunction(const std::function<Signature>& fn) {
+  return fn == nullptr;
+}
+
 template <typename T>
 struct IsTuple : std::false_type {};
 template <typename... Ts>
@@ -167,11 +177,14 @@ struct IsTuple<std::tuple<Ts...>> : std::true_type {};
 //
 // The graph must have a global step (else Create() fails with
 // kFailedPrecondition), and `fn` must be copyable. A name that the graph does
-// not have is Create()'s kInvalidArgument.
+// not have, and an empty std::function, are Create()'s kInvalidArgument.
 template <typename F, typename Fn>
 std::shared_ptr<OnStepHook> OnStep(const Every& every, F fetches, Fn fn) {
   const bool asks = !MakeRequest(fetches).empty();
   SessionRunArgs args = asks ? SessionRunArgs(fetches) : SessionRunArgs();
+  if (internal::IsEmptyFunction(fn)) {
+    return std::make_shared<OnStepHook>(every, std::move(args), nullptr);
+  }
   return std::make_shared<OnStepHook>(
       every, std::move(args),
       [fetches = std::move(fetches), fn = std::move(fn)](

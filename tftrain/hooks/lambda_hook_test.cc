@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -45,6 +46,19 @@ TEST(OnStepTest, CallsWithOneValueAtItsCadence) {
               IsOk());
 
   EXPECT_THAT(seen, ElementsAre(Pair(1, 1.5f), Pair(4, 1.5f), Pair(7, 1.5f)));
+}
+
+TEST(OnStepTest, KeepsItsCadenceWhereARunIsManySteps) {
+  Seen seen;
+  HookDriver run({OnStep(
+      Every::Steps(20), Fetch<float>("constant:0"),
+      [&](int64_t step, float value) { seen.emplace_back(step, value); })});
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(6, {{"increment:0", 10}}), IsOk());
+
+  EXPECT_THAT(seen,
+              ElementsAre(Pair(10, 1.5f), Pair(30, 1.5f), Pair(50, 1.5f)));
 }
 
 TEST(OnStepTest, EachFetchWithAValueIsAnArgument) {
@@ -145,6 +159,9 @@ TEST(OnStepTest, MistakesAreToldByCreate) {
   EXPECT_THAT(
       TrainUnder(OnStep(Every{}, Fetch<float>("constant:0"), nothing), 1),
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("every_steps")));
+  EXPECT_THAT(
+      TrainUnder(OnStep(Every::Steps(1), std::function<void(int64_t)>()), 1),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is empty")));
   EXPECT_THAT(
       HookDriver({OnStep(Every::Steps(1), [](int64_t) {})}, "", Graph::Create())
           .Open(),

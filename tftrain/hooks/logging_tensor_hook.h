@@ -91,7 +91,8 @@ class LoggingTensorHook : public SessionRunHook {
     std::optional<double> every_n_secs;
 
     // Whether to log at the end as well, in a run of its own, which must not
-    // need feeds and had better have no effects.
+    // need feeds nor input, and had better have no effects. A failure of it is
+    // a warning.
     bool at_end = false;
 
     // Makes the whole text in place of the usual one.
@@ -116,12 +117,12 @@ class LoggingTensorHook : public SessionRunHook {
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
 
-  // Errors: those of the run.
   absl::Status End(Session& session) override;
   bool waits_for_input() const override { return options_.waits_for_input; }
 
  private:
   absl::Status MakeTimer();
+  absl::Status LogAtEnd(Session& session);
   void Log(const std::vector<tensorflow::Tensor>& values,
            std::optional<int64_t> global_step);
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "tensorflow/cc/ops/standard_ops.h"
 #include "tftrain/testing/fake_clock.h"
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/log_capture.h"
@@ -15,6 +16,7 @@
 namespace tftrain {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -100,6 +102,24 @@ TEST_F(LoggingTensorHookTest, LogsTheRunsAndTheEnd) {
   options_.every_n_iter = 2;
   options_.at_end = true;
   EXPECT_THAT(Live(3), ElementsAre("1: c", "3: c", "4: c"));
+}
+
+// LTH-06: in Python the run that went well is an error.
+TEST_F(LoggingTensorHookTest, WhatCannotBeLoggedAtTheEndIsAWarning) {
+  options_.at_end = true;
+  HookDriver run = MakeRun();
+  tensorflow::ops::Placeholder(run.graph()->scope().WithOpName("constant_fed"),
+                               tensorflow::DT_FLOAT);
+  options_.tensors = {{"fed", "constant_fed:0"}};
+  run.options().hooks = {std::make_shared<LoggingTensorHook>(options_)};
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(1), IsOk());
+
+  LogCapture log;
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(log.lines(),
+              Contains(AllOf(HasSubstr("not logged"), HasSubstr("must feed"))));
 }
 
 TEST_F(LoggingTensorHookTest, LogsNothingAtTheEndAfterAnError) {

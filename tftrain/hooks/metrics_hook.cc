@@ -140,18 +140,19 @@ absl::Status MetricsHook::Begin(BeginContext& context) {
 }
 
 absl::Status MetricsHook::AfterCreateSession(Session& session, Coordinator&) {
-  TF_ASSIGN_OR_RETURN(last_step_, session.GlobalStep());
+  TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
+  step_.Start(step);
   is_requested_ = false;
   if (!options_.json_path.empty()) {
     json_ = std::make_unique<internal::RowFile>(
         options_.json_path, options_.file_mode, "", StepOfJson);
-    TF_RETURN_IF_ERROR(json_->Open(last_step_));
+    TF_RETURN_IF_ERROR(json_->Open(step));
   }
   if (!options_.csv_path.empty()) {
     csv_ = std::make_unique<internal::RowFile>(
         options_.csv_path, options_.file_mode, CsvHeader(options_.tensors),
         StepOfCsv);
-    TF_RETURN_IF_ERROR(csv_->Open(last_step_));
+    TF_RETURN_IF_ERROR(csv_->Open(step));
   }
   return absl::OkStatus();
 }
@@ -159,14 +160,15 @@ absl::Status MetricsHook::AfterCreateSession(Session& session, Coordinator&) {
 absl::StatusOr<SessionRunArgs> MetricsHook::BeforeRun(
     SessionRunContext& context) {
   if (context.taken_back()) {
-    TF_ASSIGN_OR_RETURN(last_step_, context.GlobalStep());
+    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+    step_.Start(step);
     timer_->Reset();
     // A file that cannot be repaired now is by the next row.
     for (const auto* file : {&json_, &csv_}) {
-      if (*file != nullptr) (*file)->Open(last_step_).IgnoreError();
+      if (*file != nullptr) (*file)->Open(step).IgnoreError();
     }
   }
-  is_requested_ = timer_->ShouldTriggerForStep(last_step_ + 1);
+  is_requested_ = timer_->ShouldTriggerForStep(step_.next());
   return is_requested_ ? args_ : SessionRunArgs();
 }
 
@@ -174,15 +176,13 @@ absl::Status MetricsHook::AfterRun(SessionRunContext& context,
                                    const SessionRunValues& values) {
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   // A run that did not train, such as on other input, has no row.
-  if (step == std::exchange(last_step_, step) || !is_requested_) {
-    return absl::OkStatus();
-  }
-  timer_->UpdateLastTriggeredStep(last_step_);
+  if (!step_.Advance(step) || !is_requested_) return absl::OkStatus();
+  timer_->UpdateLastTriggeredStep(step);
   const std::string time = absl::StrFormat(
       "%.3f", absl::ToDoubleSeconds(clock_->Now() - absl::UnixEpoch()));
   std::string json =
-      absl::StrCat("{\"", kStep, "\":", last_step_, ",\"", kTime, "\":", time);
-  std::string csv = absl::StrCat(last_step_, ",", time);
+      absl::StrCat("{\"", kStep, "\":", step, ",\"", kTime, "\":", time);
+  std::string csv = absl::StrCat(step, ",", time);
   const StepValues& results = values.results();
   for (size_t i = 0; i < results.size(); ++i) {
     TF_ASSIGN_OR_RETURN(const std::string number,
@@ -191,8 +191,8 @@ absl::Status MetricsHook::AfterRun(SessionRunContext& context,
                     ToJson(number));
     absl::StrAppend(&csv, ",", number);
   }
-  if (json_ != nullptr) Append(json_.get(), last_step_, json + "}");
-  if (csv_ != nullptr) Append(csv_.get(), last_step_, csv);
+  if (json_ != nullptr) Append(json_.get(), step, json + "}");
+  if (csv_ != nullptr) Append(csv_.get(), step, csv);
   return absl::OkStatus();
 }
 

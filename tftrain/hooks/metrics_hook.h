@@ -19,6 +19,7 @@
 #include "tensorflow/core/framework/tensor.h"
 #include "tftrain/base/clock.h"
 #include "tftrain/hooks/every.h"
+#include "tftrain/hooks/internal/coming_step.h"
 #include "tftrain/hooks/internal/row_file.h"
 #include "tftrain/hooks/logging_tensor_hook.h"
 #include "tftrain/hooks/second_or_step_timer.h"
@@ -43,8 +44,11 @@ namespace tftrain {
 // Each row is handed to the system at once, by the thread that runs the step,
 // and not forced to the disk. A session goes on with the file of an earlier
 // one: rows of steps beyond the one it begins at, which will come again, and a
-// last line that is not whole are taken away first; so are those beyond the
-// step that training is taken back to. Within a session, too, a step that comes
+// last line that is not whole are taken away first, which the log tells; so are
+// those beyond the step that training is taken back to. So a run that begins at
+// step 0, as without a checkpoint, empties the file: give it another one. Only
+// the end of the file is read. Where somebody moves or deletes it meanwhile, a
+// new one is begun. Within a session, too, a step that comes
 // again replaces what was written of it and after it, and a run that leaves the
 // global step where it was writes nothing. So there is one row for a step at
 // most, in order.
@@ -121,7 +125,7 @@ class MetricsHook : public SessionRunHook {
 
   // The global step after the step before, and whether the step that runs
   // fetches the tensors.
-  int64_t last_step_ = 0;
+  internal::ComingStep step_;
   bool is_requested_ = false;
   Stats stats_;
 };

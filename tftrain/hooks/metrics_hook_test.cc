@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include "tftrain/base/file.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/testing/fake_clock.h"
@@ -20,6 +22,7 @@
 namespace tftrain {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
@@ -90,6 +93,21 @@ TEST_F(MetricsHookTest, WritesJsonLinesAndCsvAtItsCadence) {
             "3,1000000000.000,0.1\n");
   EXPECT_EQ(hook_->stats().written, 4);
   EXPECT_EQ(hook_->stats().lost, 0);
+}
+
+TEST_F(MetricsHookTest, KeepsItsCadenceWhereARunIsManySteps) {
+  options_.every = Every::Steps(10);
+  options_.csv_path = dir_ / "m.csv";
+  HookDriver run({std::make_shared<MetricsHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(3, {{"x:0", 1.0f}, {"increment:0", 10}}), IsOk());
+
+  EXPECT_EQ(Read("m.csv"),
+            "step,time,loss\n"
+            "10,1000000000.000,1.0\n"
+            "20,1000000000.000,1.0\n"
+            "30,1000000000.000,1.0\n");
 }
 
 TEST_F(MetricsHookTest, ValuesThatAreNotFiniteStayReadable) {
@@ -203,7 +221,7 @@ TEST_F(MetricsHookTest, AStepNeverWaitsForAFileToBeOnTheDisk) {
   ASSERT_THAT(run.Open(), IsOk());
   FaultyFileOps files;
   files.LimitWrites(10);
-  files.FailCall(1, ENOSPC);
+  files.FailCall(2, ENOSPC);
   Train(run, {1});
   files.FailCall(-1, 0);
   Train(run, {2});
@@ -234,6 +252,52 @@ TEST_F(MetricsHookTest, RepairsALastLineThatIsTorn) {
   struct stat stat;
   ASSERT_EQ(::stat(options_.json_path.c_str(), &stat), 0);
   EXPECT_EQ(stat.st_mode & 0777, 0600u);
+}
+
+TEST_F(MetricsHookTest, WhatIsNoRowStaysAndWhatGoesIsTold) {
+  options_.json_path = dir_ / "m.jsonl";
+  ASSERT_THAT(WriteFileAtomically(options_.json_path,
+                                  "{\"step\":0,\"loss\":1.0}\n"
+                                  "{\"step\":1,\"loss\":2.0}\n"
+                                  "# a note of the user\n"
+                                  "{\"step\":2,\"loss\":3.0}\n"
+                                  "# and another\n"),
+              IsOk());
+
+  LogCapture log;
+  TrainAndSave({4});
+
+  EXPECT_EQ(Read("m.jsonl"),
+            "{\"step\":0,\"loss\":1.0}\n"
+            "# a note of the user\n"
+            "# and another\n"
+            "{\"step\":1,\"time\":1000000000.000,\"loss\":4.0}\n");
+  EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr("steps after 0"),
+                                          HasSubstr("m.jsonl\": 2"))));
+}
+
+TEST_F(MetricsHookTest, AFileThatIsMovedAwayIsBegunAnew) {
+  options_.csv_path = dir_ / "m.csv";
+  HookDriver run({std::make_shared<MetricsHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+  Train(run, {1});
+
+  std::filesystem::rename(dir_ / "m.csv", dir_ / "m.csv.1");
+  Train(run, {2});
+
+  EXPECT_EQ(Read("m.csv.1"), "step,time,loss\n1,1000000000.000,1.0\n");
+  EXPECT_EQ(Read("m.csv"), "step,time,loss\n2,1000000000.000,2.0\n");
+}
+
+TEST_F(MetricsHookTest, TwoHooksDoNotShareAFile) {
+  options_.json_path = dir_ / "m.jsonl";
+  HookDriver two({std::make_shared<MetricsHook>(options_),
+                  std::make_shared<MetricsHook>(options_)});
+
+  EXPECT_THAT(two.Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                   HasSubstr("m.jsonl")));
+
+  TrainAndSave({1});  // The file is free again.
 }
 
 TEST_F(MetricsHookTest, AFileWithOtherColumnsIsNotTouched) {
@@ -284,7 +348,7 @@ TEST_F(MetricsHookTest, ARowThatWasTornByTheDiskIsNotLeftInTheMiddle) {
   {
     FaultyFileOps faults;
     faults.LimitWrites(10);
-    faults.FailCall(1, ENOSPC);
+    faults.FailCall(2, ENOSPC);
     Train(run, {1});
   }
 
@@ -297,8 +361,8 @@ TEST_F(MetricsHookTest, ARowThatWasTornByTheDiskIsNotLeftInTheMiddle) {
 TEST_F(MetricsHookTest, AFileThatCannotBeOpenedFailsCreate) {
   options_.json_path = dir_.path();
   EXPECT_THAT(HookDriver({std::make_shared<MetricsHook>(options_)}).Open(),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       HasSubstr("no regular file")));
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("Is a directory")));
 }
 
 TEST_F(MetricsHookTest, TheNameSaysTheFormat) {

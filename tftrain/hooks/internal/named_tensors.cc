@@ -17,9 +17,26 @@ namespace {
 
 using tensorflow::DataType;
 
+// The types that NumberIn() reads.
 bool IsNumber(DataType dtype) {
-  return tensorflow::DataTypeIsFloating(dtype) ||
-         tensorflow::DataTypeIsInteger(dtype) || dtype == tensorflow::DT_BOOL;
+  switch (dtype) {
+    case tensorflow::DT_FLOAT:
+    case tensorflow::DT_DOUBLE:
+    case tensorflow::DT_HALF:
+    case tensorflow::DT_BFLOAT16:
+    case tensorflow::DT_BOOL:
+    case tensorflow::DT_INT8:
+    case tensorflow::DT_UINT8:
+    case tensorflow::DT_INT16:
+    case tensorflow::DT_UINT16:
+    case tensorflow::DT_INT32:
+    case tensorflow::DT_UINT32:
+    case tensorflow::DT_INT64:
+    case tensorflow::DT_UINT64:
+      return true;
+    default:
+      return false;
+  }
 }
 
 template <typename T>

@@ -48,6 +48,8 @@ TEST(NamedTensorsTest, RefusesWhatIsNoNumber) {
 TEST(NamedTensorsTest, KnowsFromTheGraphWhatCannotBeOneNumber) {
   const GraphPtr graph = CountingGraph();
   tensorflow::ops::Const(graph->scope().WithOpName("two"), {1.0f, 2.0f});
+  tensorflow::ops::Placeholder(graph->scope().WithOpName("small"),
+                               tensorflow::DT_FLOAT8_E5M2);
 
   EXPECT_THAT(NumberName(*graph, "constant"), IsOkAndHolds("constant:0"));
   EXPECT_THAT(NumberName(*graph, "two:0"),
@@ -56,6 +58,9 @@ TEST(NamedTensorsTest, KnowsFromTheGraphWhatCannotBeOneNumber) {
   EXPECT_THAT(NumberName(*graph, "w_summary"),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("of type string")));
+  EXPECT_THAT(NumberName(*graph, "small"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("of type float8_e5m2")));
 }
 
 TEST(NamedTensorsTest, TheNameOfAnOperationWillDoWhereItHasOneOutput) {
