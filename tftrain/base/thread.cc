@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "tftrain/base/clock.h"
+#include "tftrain/base/fork.h"
 #include "tftrain/base/mutex.h"
 
 namespace tftrain {
@@ -31,6 +32,7 @@ struct Thread::State {
   explicit State(std::string thread_name) : name(std::move(thread_name)) {}
 
   const std::string name;
+  const int fork_generation = ForkGeneration();
 
   mutable Mutex mu;
   CondVar ended;
@@ -84,6 +86,11 @@ absl::StatusOr<std::shared_ptr<Thread>> Thread::Start(
 Thread::Thread(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Thread::~Thread() {
+  if (InForkedChild()) {
+    // Neither joining nor asking is possible, nor is it to end unjoined.
+    new std::shared_ptr<State>(state_);
+    return;
+  }
   std::optional<std::thread> handle;
   bool done = false;
   {
@@ -110,9 +117,14 @@ bool Thread::done() const {
   return state_->done;
 }
 
+bool Thread::InForkedChild() const {
+  return ForkGeneration() != state_->fork_generation;
+}
+
 void Thread::Join() { JoinFor(absl::InfiniteDuration()); }
 
 bool Thread::JoinFor(absl::Duration timeout) {
+  if (InForkedChild()) return false;
   Clock* const clock = Clock::Real();
   const absl::Duration deadline = clock->Monotonic() + timeout;
   CHECK(State::current != state_.get())
@@ -132,6 +144,7 @@ bool Thread::JoinFor(absl::Duration timeout) {
 }
 
 void Thread::Detach() {
+  if (InForkedChild()) return;
   std::optional<std::thread> handle;
   MutexLock lock(state_->mu);
   handle.swap(state_->handle);

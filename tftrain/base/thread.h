@@ -41,7 +41,7 @@ class Thread {
   Thread& operator=(const Thread&) = delete;
 
   // Joins a thread that is done. One that still runs is left to itself, with a
-  // warning in the log; never blocks.
+  // warning in the log; one of a parent process without a word. Never blocks.
   ~Thread();
 
   const std::string& name() const;
@@ -55,9 +55,13 @@ class Thread {
   void Join();
 
   // Waits until the thread has ended, for at most `timeout` of real time.
-  // Returns false if it still runs.
+  // Returns false if it still runs, and at once in a forked child.
   // REQUIRES: the caller is not this thread.
   bool JoinFor(absl::Duration timeout);
+
+  // Whether the thread is not one of this process, but of the one that this was
+  // forked from: nothing ends it here.
+  bool InForkedChild() const;
 
   // Leaves the thread to itself: the destructor will not mention it.
   void Detach();

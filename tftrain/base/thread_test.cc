@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tftrain/base/mutex.h"
+#include "tftrain/testing/holds_in_child.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 
@@ -137,6 +138,26 @@ TEST(ThreadTest, AStragglerOutlivesItsObjectWithAWarning) {
   EXPECT_THAT(log.lines(),
               ElementsAre("WARNING: a thread still runs and is left to itself: "
                           "\"reader\" in \"queue_dequeue\""));
+}
+
+TEST(ThreadTest, AForkedChildLeavesTheThreadsOfItsParentAlone) {
+  Gate gate;
+  auto running = Start("runs", [&] { gate.Pass(); });
+  auto ended = Start("ended", [] {});
+  ended->Join();
+  auto unjoined = Start("unjoined", [] {});
+  while (!unjoined->done()) sched_yield();
+
+  EXPECT_TRUE(HoldsInChild([&] {
+    const bool waited = running->JoinFor(absl::InfiniteDuration());
+    running.reset();
+    ended.reset();
+    unjoined.reset();
+    return !waited;
+  }));
+
+  gate.Open();
+  EXPECT_TRUE(running->JoinFor(absl::InfiniteDuration()));
 }
 
 TEST(ThreadTest, ADetachedThreadIsNotMentioned) {

@@ -77,6 +77,22 @@ std::vector<RetentionPolicy> PoliciesOf(const Saver::Options& options) {
 
 }  // namespace
 
+// A save in the background. The thread shares it, so that it may outlive the
+// saver.
+struct Saver::PendingSave::Running {
+  internal::CheckpointJob job;
+  std::weak_ptr<const void> session;
+  absl::Status status;
+  std::vector<KeptCheckpoint> undeleted;
+  std::shared_ptr<Thread> thread;
+  // Whether somebody waited as long as they would.
+  bool given_up = false;
+};
+
+bool Saver::PendingSave::done() const {
+  return running_ == nullptr || running_->thread->done();
+}
+
 class Saver::Impl {
  public:
   explicit Impl(Options options)
@@ -84,6 +100,7 @@ class Saver::Impl {
         retention_(PoliciesOf(options_), options_.clock->Now()) {}
 
   ~Impl() {
+    if (running_ != nullptr && running_->thread->InForkedChild()) return;
     if (saving() && running_->given_up) return;
     const absl::Status status = WaitForSave(absl::InfiniteDuration());
     if (!status.ok()) {
@@ -142,10 +159,21 @@ class Saver::Impl {
   bool saving() const {
     return running_ != nullptr && !running_->thread->done();
   }
+  absl::StatusOr<PendingSave> BeginSave(Session& session,
+                                        const std::string& path,
+                                        const SaveOptions& options);
   absl::Status WaitForSave(absl::Duration patience);
-  // Waits for a save in the background, unless it was given up.
+  absl::Status WaitForSave(const PendingSave& save, absl::Duration patience) {
+    if (save.running_ == nullptr) return absl::OkStatus();
+    if (running_ == save.running_ && !AwaitSaveFor(patience)) {
+      return GiveUp(patience);
+    }
+    return save.running_->status;
+  }
+  // Waits for a save in the background, unless it was given up, which it is
+  // after `patience`.
   // Errors: kFailedPrecondition when that one is still being written.
-  absl::Status AwaitSave();
+  absl::Status AwaitSave(absl::Duration patience = absl::InfiniteDuration());
   std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
   absl::Status Restore(Session& session, const std::string& path,
                        RestorePart part, const RestoreSpec* spec);
@@ -170,23 +198,15 @@ class Saver::Impl {
   }
 
  private:
+  using RunningSave = PendingSave::Running;
   using WriteValues = std::function<absl::Status(const std::string& prefix)>;
-
-  // A save in the background. The thread shares it, so that it may outlive the
-  // saver.
-  struct RunningSave {
-    internal::CheckpointJob job;
-    std::weak_ptr<const void> session;
-    absl::Status status;
-    std::vector<KeptCheckpoint> undeleted;
-    std::shared_ptr<Thread> thread;
-    // Whether somebody waited as long as they would.
-    bool given_up = false;
-  };
 
   // Waits for a save in the background; what became of it is for
   // WaitForSave() to tell. False when it has not ended.
   bool AwaitSaveFor(absl::Duration patience);
+  // Leaves the save in the background to itself, and says so.
+  absl::Status GiveUp(absl::Duration patience);
+  absl::Status WrittenByParent() const;
   absl::Status CheckBuilt() const;
   absl::StatusOr<std::string> CheckPath(const std::string& path,
                                         const SaveOptions& options) const;
@@ -218,8 +238,8 @@ class Saver::Impl {
   std::shared_ptr<internal::Snapshotter> snapshotter_;
   internal::Retention retention_;
   std::shared_ptr<RunningSave> running_;
-  // What became of the last one, until somebody asks.
-  absl::Status ended_;
+  // The first error of those that nobody holds on to, until somebody asks.
+  absl::Status unasked_;
   // The checkpoint that was saved or restored last, and the session.
   std::string held_;
   std::weak_ptr<const void> holder_;
@@ -360,15 +380,26 @@ absl::StatusOr<std::string> Saver::Impl::Save(Session& session,
 absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
                                                    const std::string& path,
                                                    const SaveOptions& options) {
+  TF_RETURN_IF_ERROR(AwaitSave());
+  TF_RETURN_IF_ERROR(std::exchange(unasked_, absl::OkStatus()));
+  TF_ASSIGN_OR_RETURN(const PendingSave save,
+                      BeginSave(session, path, options));
+  return save.prefix();
+}
+
+absl::StatusOr<Saver::PendingSave> Saver::Impl::BeginSave(
+    Session& session, const std::string& path, const SaveOptions& options) {
   if (options.snapshot == SnapshotMode::kStream) {
     return absl::InvalidArgumentError(
         "a save in the background cannot stream, as training goes on; give "
         "another snapshot mode, or save in the foreground");
   }
   TF_RETURN_IF_ERROR(CheckBuilt());
-  if (empty() || !CanSnapshot(session)) return Save(session, path, options);
+  if (empty() || !CanSnapshot(session)) {
+    TF_ASSIGN_OR_RETURN(std::string saved, Save(session, path, options));
+    return PendingSave(std::move(saved));
+  }
   TF_RETURN_IF_ERROR(AwaitSave());
-  TF_RETURN_IF_ERROR(WaitForSave(absl::InfiniteDuration()));
   auto running = std::make_shared<RunningSave>();
   TF_ASSIGN_OR_RETURN(running->job, MakeJob(session, path, options));
   // Training shares the processors with it, and does not wait for the disk.
@@ -377,7 +408,6 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
   TF_ASSIGN_OR_RETURN(running->job.write_values,
                       Snapshot(session, options, bundle));
   running->session = session.identity();
-  const std::string prefix = running->job.prefix;
   TF_ASSIGN_OR_RETURN(running->thread, Thread::Start("checkpoint", [running] {
                         Thread::LetOthersFinish();
                         running->status = CallCatching([&]() -> absl::Status {
@@ -389,8 +419,8 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
                         // The values, if it failed before they were written.
                         running->job.write_values = nullptr;
                       }));
-  running_ = std::move(running);
-  return prefix;
+  running_ = running;
+  return PendingSave(running->job.prefix, running);
 }
 
 void Saver::Impl::NoteSaved(const internal::CheckpointJob& job,
@@ -411,12 +441,18 @@ bool Saver::Impl::AwaitSaveFor(absl::Duration patience) {
   if (ended->status.ok()) {
     NoteSaved(ended->job, ended->session, std::move(ended->undeleted));
   }
-  ended_ = ended->status;
+  // Else whoever holds on to it will ask it.
+  if (ended.use_count() == 1) unasked_.Update(ended->status);
   return true;
 }
 
 absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
-  if (AwaitSaveFor(patience)) return std::exchange(ended_, absl::OkStatus());
+  if (!AwaitSaveFor(patience)) return GiveUp(patience);
+  return std::exchange(unasked_, absl::OkStatus());
+}
+
+absl::Status Saver::Impl::GiveUp(absl::Duration patience) {
+  if (running_->thread->InForkedChild()) return WrittenByParent();
   running_->given_up = true;
   running_->thread->Detach();
   return absl::DeadlineExceededError(absl::StrCat(
@@ -425,12 +461,20 @@ absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
       "; wait longer, or find out why the disk is slow"));
 }
 
-absl::Status Saver::Impl::AwaitSave() {
+absl::Status Saver::Impl::WrittenByParent() const {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the checkpoint \"", running_->job.prefix,
+      "\" is written by the process that this one was forked from; wait for it "
+      "there"));
+}
+
+absl::Status Saver::Impl::AwaitSave(absl::Duration patience) {
   const bool given_up = running_ != nullptr && running_->given_up;
-  if (AwaitSaveFor(given_up ? absl::ZeroDuration()
-                            : absl::InfiniteDuration())) {
+  if (AwaitSaveFor(given_up ? absl::ZeroDuration() : patience)) {
     return absl::OkStatus();
   }
+  if (running_->thread->InForkedChild()) return WrittenByParent();
+  if (!given_up) GiveUp(patience).IgnoreError();
   return absl::FailedPreconditionError(
       absl::StrCat("the checkpoint \"", running_->job.prefix,
                    "\", for which nobody waited to the end, is still being "
@@ -548,12 +592,24 @@ std::map<std::string, double> Saver::Metrics(const std::string& prefix) {
   return internal::ReadNotes(prefix).metrics;
 }
 
-void Saver::AwaitSave() { impl_->AwaitSave().IgnoreError(); }
+absl::StatusOr<Saver::PendingSave> Saver::BeginSave(
+    Session& session, const std::string& path, const SaveOptions& options) {
+  return impl_->BeginSave(session, path, options);
+}
+
+void Saver::AwaitSave(absl::Duration patience) {
+  impl_->AwaitSave(patience).IgnoreError();
+}
 
 bool Saver::saving() const { return impl_->saving(); }
 
 absl::Status Saver::WaitForSave(absl::Duration patience) {
   return impl_->WaitForSave(patience);
+}
+
+absl::Status Saver::WaitForSave(const PendingSave& save,
+                                absl::Duration patience) {
+  return impl_->WaitForSave(save, patience);
 }
 
 std::map<std::string, ValueAccess> Saver::HowSaved(

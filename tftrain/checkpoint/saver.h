@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -146,6 +147,31 @@ class Saver {
     absl::Time time;
   };
 
+  // One save in the background, for whoever will ask what became of it.
+  //
+  // Confined: as the saver.
+  class PendingSave {
+   public:
+    // Of no save: as one that has ended well.
+    PendingSave() = default;
+
+    // What is written; empty when the saver is empty().
+    const std::string& prefix() const { return prefix_; }
+    // Whether it has ended, well or not.
+    bool done() const;
+
+   private:
+    friend class Saver;
+    struct Running;
+    explicit PendingSave(std::string prefix,
+                         std::shared_ptr<Running> running = nullptr)
+        : prefix_(std::move(prefix)), running_(std::move(running)) {}
+
+    std::string prefix_;
+    // Null when it was made in the foreground.
+    std::shared_ptr<Running> running_;
+  };
+
   // A saver to be built later, by Scaffold::Finalize() or Build(): variables
   // that hooks add in Begin() are saved as well.
   // Python: Saver(defer_build=True), which takes no var_list.
@@ -167,7 +193,8 @@ class Saver {
       const Graph& graph, const tensorflow::SaverDef& def,
       Clock* clock = Clock::Real());
 
-  // Waits for a save in the background, unless WaitForSave() gave it up.
+  // Waits for a save in the background, unless it was given up; in a forked
+  // child it is left to the parent.
   ~Saver();
   Saver(const Saver&) = delete;
   Saver& operator=(const Saver&) = delete;
@@ -205,7 +232,7 @@ class Saver {
   absl::StatusOr<std::string> Save(Session& session, const std::string& path);
 
   // The same in the background: returns when the values are held, and a thread
-  // does the rest. One save at a time: a second one, of either kind, waits for
+  // does the rest. One save at a time: a second one, of any kind, waits for
   // the first. What WaitForSave() answers tells whether the checkpoint is
   // there. A session on a server, and a graph whose operations must save, are
   // saved in the foreground.
@@ -216,6 +243,14 @@ class Saver {
                                         const std::string& path,
                                         const SaveOptions& options);
 
+  // The same where others save by this saver as well, as hooks may: what
+  // becomes of this save is told to those who hold the answer, and to nobody
+  // else as long as they do.
+  // Errors: those of SaveAsync(), but never that of another save.
+  absl::StatusOr<PendingSave> BeginSave(Session& session,
+                                        const std::string& path,
+                                        const SaveOptions& options);
+
   // Whether a save in the background has not ended yet.
   bool saving() const;
 
@@ -223,12 +258,19 @@ class Saver {
   // also when another Save() or Restore() has waited for it; OK when there is
   // none. Errors: those of Save(); kDeadlineExceeded when it has not ended
   // within `patience`; it goes on then, and saving and restoring are
-  // kFailedPrecondition until it has ended.
+  // kFailedPrecondition until it has ended; kFailedPrecondition, at once, in a
+  // forked child, where nobody writes.
   absl::Status WaitForSave(absl::Duration patience = absl::InfiniteDuration());
 
-  // Waits until no save is in the background, unless WaitForSave() gave it up;
-  // what became of the last one is still for WaitForSave() to tell.
-  void AwaitSave();
+  // The same for the save `save` alone, as often as it is asked.
+  // REQUIRES: this saver has begun it.
+  absl::Status WaitForSave(const PendingSave& save,
+                           absl::Duration patience = absl::InfiniteDuration());
+
+  // Waits until no save is in the background, unless that one was given up, as
+  // it is after `patience`; what became of it is still for WaitForSave() to
+  // tell.
+  void AwaitSave(absl::Duration patience = absl::InfiniteDuration());
 
   // Notes what became known of the checkpoint `prefix` later, such as by an
   // evaluation, for the KeepBest of the next save, in whatever process that is;

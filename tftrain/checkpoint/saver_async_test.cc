@@ -17,6 +17,7 @@
 #include "tensorflow/cc/ops/state_ops.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/saver_test_model.h"
+#include "tftrain/testing/holds_in_child.h"
 #include "tftrain/testing/local_server.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/slow_file_ops.h"
@@ -40,6 +41,11 @@ class SaverAsyncTest : public testing::TestWithParam<SnapshotMode> {
     options.global_step = step;
     options.snapshot = GetParam();
     return options;
+  }
+
+  Session& SetTo(int64_t number) {
+    trainer_.Set(number);
+    return trainer_.session();
   }
 
   // Gives all variables the value `number` and begins to save them.
@@ -164,6 +170,59 @@ TEST_P(SaverAsyncTest, AnErrorNobodyAskedForFailsTheNextSave) {
       StatusIs(absl::StatusCode::kDataLoss, HasSubstr("-1")));
 }
 
+TEST_P(SaverAsyncTest, WhoeverBeganASaveHearsOfThatOne) {
+  Saver& saver = trainer_.saver();
+  const auto begin = [&](int64_t step) {
+    trainer_.Set(step);
+    const auto save =
+        saver.BeginSave(trainer_.session(), dir_ / "model.ckpt", AtStep(step));
+    EXPECT_THAT(save, IsOk());
+    return *save;
+  };
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  const Saver::PendingSave bad = begin(1);
+  while (!bad.done()) std::this_thread::yield();
+  disk_.FailCall(-1, 0);
+  const Saver::PendingSave good = begin(2);
+  const std::string another = SetAndBegin(3);
+
+  EXPECT_THAT(saver.WaitForSave(), IsOk());
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(saver.WaitForSave(good), IsOk());
+    EXPECT_THAT(saver.WaitForSave(bad),
+                StatusIs(absl::StatusCode::kResourceExhausted,
+                         HasSubstr(bad.prefix())));
+  }
+  EXPECT_THAT(saver.last_checkpoints(), ElementsAre(good.prefix(), another));
+}
+
+TEST_P(SaverAsyncTest, AnErrorWhoseHolderIsGoneIsTold) {
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  ASSERT_THAT(trainer_.saver().BeginSave(SetTo(1), dir_ / "model", AtStep(1)),
+              IsOk());
+
+  EXPECT_THAT(trainer_.saver().WaitForSave(),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+TEST_P(SaverAsyncTest, WaitingForOneSaveCanBeBounded) {
+  disk_.Stop();
+  const auto save =
+      trainer_.saver().BeginSave(SetTo(1), dir_ / "model", AtStep(1));
+  ASSERT_THAT(save, IsOk());
+
+  trainer_.saver().AwaitSave(absl::ZeroDuration());
+  EXPECT_FALSE(save->done());
+  EXPECT_THAT(
+      trainer_.saver().WaitForSave(*save, absl::ZeroDuration()),
+      StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("model-1")));
+  EXPECT_THAT(trainer_.saver().WaitForSave(Saver::PendingSave()), IsOk());
+
+  disk_.GoOn();
+  EXPECT_THAT(trainer_.saver().WaitForSave(*save), IsOk());
+  EXPECT_TRUE(save->done());
+}
+
 TEST_P(SaverAsyncTest, WaitingCanBeBounded) {
   disk_.Stop();
   const std::string prefix = SetAndBegin(1);
@@ -222,6 +281,30 @@ TEST_P(SaverAsyncTest, ASaverThatWasGivenUpIsLeft) {
     std::this_thread::yield();
   }
   EXPECT_EQ(Program().StateOf(prefix), "7");
+}
+
+TEST_P(SaverAsyncTest, AForkedChildLeavesTheSaveToItsParent) {
+  disk_.Stop();
+  auto trainer = std::make_unique<Program>();
+  trainer->Set(7);
+  const auto prefix = trainer->saver().SaveAsync(
+      trainer->session(), dir_ / "model.ckpt", AtStep(7));
+  ASSERT_THAT(prefix, IsOk());
+  disk_.AwaitWriter();
+
+  EXPECT_TRUE(HoldsInChild([&] {
+    trainer.reset();
+    return true;
+  }));
+  EXPECT_TRUE(HoldsInChild([&] {
+    const absl::Status status = trainer->saver().WaitForSave();
+    trainer->saver().AwaitSave();
+    return absl::IsFailedPrecondition(status);
+  }));
+
+  disk_.GoOn();
+  EXPECT_THAT(trainer->saver().WaitForSave(), IsOk());
+  EXPECT_EQ(Program().StateOf(*prefix), "7");
 }
 
 // The model of embeddings: a variable of which a step changes a few rows.

@@ -6,16 +6,19 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/checkpoint/checkpoint_tools.h"
+#include "tftrain/checkpoint/internal/checkpoint_notes.h"
 #include "tftrain/hooks/internal/training_pause.h"
 
 namespace tftrain {
@@ -80,6 +83,7 @@ absl::Status BestCheckpointHook::Begin(BeginContext& context) {
     return absl::InvalidArgumentError(
         "neither metric nor tensor is set, say by what checkpoints are judged");
   }
+  TF_RETURN_IF_ERROR(internal::CheckMetricName(metric_));
   if (options_.keep < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("keep is \"", options_.keep,
@@ -115,8 +119,9 @@ absl::Status BestCheckpointHook::AfterCreateSession(Session&, Coordinator&) {
 }
 
 absl::StatusOr<SessionRunArgs> BestCheckpointHook::BeforeRun(
-    SessionRunContext&) {
-  return is_measuring() ? watch_.BeforeRun() : SessionRunArgs();
+    SessionRunContext& context) {
+  if (!is_measuring()) return SessionRunArgs();
+  return watch_.BeforeRun(context);
 }
 
 absl::Status BestCheckpointHook::AfterRun(SessionRunContext& context,
@@ -124,15 +129,28 @@ absl::Status BestCheckpointHook::AfterRun(SessionRunContext& context,
   if (!is_measuring()) return absl::OkStatus();
   TF_ASSIGN_OR_RETURN(const std::optional<Measurement> measured,
                       watch_.AfterRun(context, values));
+  return KeepIfBest(context.session(), measured);
+}
+
+absl::Status BestCheckpointHook::End(Session& session) {
+  TF_ASSIGN_OR_RETURN(const std::optional<Measurement> measured,
+                      watch_.AskSource());
+  TF_RETURN_IF_ERROR(KeepIfBest(session, measured));
+  WarnIfNoneHasIt();
+  return absl::OkStatus();
+}
+
+absl::Status BestCheckpointHook::KeepIfBest(
+    Session& session, const std::optional<Measurement>& measured) {
   if (!measured.has_value() || !IsAmongBest(measured->value)) {
     return absl::OkStatus();
   }
-  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
   // That of an earlier step is not the model that would be saved now.
-  if (measured->step != step || context.session().state_rejected()) {
+  if (measured->step != step || session.state_rejected()) {
     return absl::OkStatus();
   }
-  return Keep(context.session(), *measured);
+  return Keep(session, *measured);
 }
 
 bool BestCheckpointHook::IsAmongBest(double value) const {
@@ -173,7 +191,14 @@ absl::Status BestCheckpointHook::Keep(Session& session,
                  << measured.step << ": " << saved.message();
     return absl::OkStatus();
   }
-  TF_RETURN_IF_ERROR(saved);
+  if (!saved.ok()) {
+    if (++saves_failed_ == 1) {
+      LOG(WARNING) << "The model of step " << measured.step
+                   << ", which is among the best, is not kept because "
+                   << saved.message() << "; this is not said again";
+    }
+    return absl::OkStatus();
+  }
   LOG(INFO) << "Kept the checkpoint of step " << measured.step << ", whose \""
             << metric_ << "\" of " << measured.value << " is among the best "
             << options_.keep;
@@ -184,6 +209,24 @@ absl::Status BestCheckpointHook::Keep(Session& session,
                measured.value);
   if (best_.size() > static_cast<size_t>(options_.keep)) best_.pop_back();
   return absl::OkStatus();
+}
+
+void BestCheckpointHook::WarnIfNoneHasIt() const {
+  if (!best_.empty()) return;
+  const absl::StatusOr<std::vector<ListedCheckpoint>> checkpoints =
+      ListCheckpoints(DirName(save_path_));
+  if (!checkpoints.ok()) return;
+  std::set<std::string> names;
+  for (const ListedCheckpoint& checkpoint : *checkpoints) {
+    for (const auto& [name, value] : Saver::Metrics(checkpoint.prefix)) {
+      names.insert(name);
+    }
+  }
+  if (names.count(metric_) > 0) return;
+  LOG(WARNING) << "No checkpoint in \"" << DirName(save_path_)
+               << "\" has the metric \"" << metric_
+               << "\", so that none was kept for it; the metrics there are: "
+               << (names.empty() ? "none" : absl::StrJoin(names, ", "));
 }
 
 absl::StatusOr<std::optional<std::string>> BestCheckpoint(

@@ -36,9 +36,11 @@ namespace tftrain {
 // and the best of the evaluated checkpoints are kept.
 //
 // A save is made in the step with which the value came, before training goes
-// on, and an error of it fails the step; none of a state that a hook rejected
-// (SessionRunHook::Judge). The value of a tensor is that of the step: for a
-// loss, mostly that of the variables before their update, which that update may
+// on, or at the end for what a source measured there; none of a state that a
+// hook rejected (SessionRunHook::Judge). One that fails ends no training: it is
+// warned of and counted, and the next value that is among the best of what was
+// kept tries again. The value of a tensor is that of the step: for a loss,
+// mostly that of the variables before their update, which that update may
 // spoil. So the variables are looked at as well (`check_finite`).
 //
 // In the list of hooks it stands behind the one that measures. It takes the
@@ -104,8 +106,10 @@ class BestCheckpointHook : public SessionRunHook {
 
   // Errors: kInvalidArgument for an empty `checkpoint_dir`, without `metric`
   // and `tensor`, with both `tensor` and `source`, for a `keep` below 1, for a
-  // tensor that the graph does not have or that is no number, and for `every`
-  // as SecondOrStepTimer::Create; kFailedPrecondition without a global step.
+  // tensor that the graph does not have or that is no number, a metric's name
+  // that is no UTF-8, and for `every` as SecondOrStepTimer::Create;
+  // kFailedPrecondition without a global step; that of `source`, which is
+  // kInvalidArgument for a metric that its EvalHook does not measure.
   absl::Status Begin(BeginContext& context) override;
 
   // Errors: kFailedPrecondition when there is no saver, or it has nothing to
@@ -114,16 +118,28 @@ class BestCheckpointHook : public SessionRunHook {
                                   Coordinator& coordinator) override;
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
 
-  // Errors: those of Saver::Save and Saver::SetMetrics.
+  // Errors: that of `source`.
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
+
+  // Keeps what the source measured at the end, and warns if no checkpoint in
+  // the folder has the metric.
+  // Errors: that of `source`.
+  absl::Status End(Session& session) override;
   bool waits_for_input() const override { return options_.waits_for_input; }
+
+  // How many saves have failed, since the hook was made.
+  int64_t saves_failed() const { return saves_failed_; }
 
  private:
   bool is_measuring() const {
     return !options_.tensor.empty() || options_.source != nullptr;
   }
   bool IsAmongBest(double value) const;
+  void WarnIfNoneHasIt() const;
+  // Keeps the model of `session` if `measured` is of it and among the best.
+  absl::Status KeepIfBest(Session& session,
+                          const std::optional<Measurement>& measured);
   absl::Status Keep(Session& session, const Measurement& measured);
   // Sees that there is a checkpoint of the model with the metric.
   // Errors: NanLossError() when it is not finite; those of saving.
@@ -141,6 +157,7 @@ class BestCheckpointHook : public SessionRunHook {
 
   // The best values, at most `keep`, best first.
   std::vector<double> best_;
+  int64_t saves_failed_ = 0;
 };
 
 // The checkpoint in `folder` with the best value of `metric`, the later of two

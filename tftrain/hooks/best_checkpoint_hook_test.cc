@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <thread>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/testing/diverging_graph.h"
+#include "tftrain/testing/faulty_file_ops.h"
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/local_server.h"
 #include "tftrain/testing/log_capture.h"
@@ -29,6 +31,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
@@ -390,6 +393,35 @@ TEST_F(BestCheckpointHookTest, OfASourceThePresentStepCounts) {
   EXPECT_THAT(Steps(), ElementsAre(4, 3));
 }
 
+TEST_F(BestCheckpointHookTest, AtTheEndTooOnlyThePresentStepCounts) {
+  options_.tensor.clear();
+  std::optional<Measurement> measured;
+  options_.source = [&] { return measured; };
+  auto run = MakeRun();
+  Train(*run, {0, 0});
+
+  measured = Measurement{1, 0.1};
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(std::nullopt));
+}
+
+TEST_F(BestCheckpointHookTest, NothingRejectedIsKeptAtTheEnd) {
+  options_.tensor.clear();
+  std::optional<Measurement> measured;
+  options_.source = [&] { return measured; };
+  judge_.judge = [](SessionRunContext&, const SessionRunValues&) {
+    return StepVerdict::kBad;
+  };
+  auto run = MakeRun();
+  Train(*run, {0, 0});
+
+  measured = Measurement{2, 0.1};
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(std::nullopt));
+}
+
 TEST_F(BestCheckpointHookTest, AFolderWithoutTheMetricHasNoBest) {
   auto run = MakeRun();
   EXPECT_THAT(run->Close(), IsOk());
@@ -397,6 +429,50 @@ TEST_F(BestCheckpointHookTest, AFolderWithoutTheMetricHasNoBest) {
   EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(std::nullopt));
   EXPECT_THAT(BestCheckpoint(dir_ / "missing", "loss"),
               StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(BestCheckpointHookTest, WarnsWhereNothingHadTheMetric) {
+  options_.tensor.clear();
+  for (const bool is_measured : {false, true}) {
+    auto run = MakeRun(/*save_steps=*/1);
+    Train(*run, {0, 0});
+    ASSERT_THAT(is_measured ? Saver::SetMetrics(Prefix(4), {{"loss", 1}})
+                            : Saver::SetMetrics(Prefix(2), {{"los", 1}}),
+                IsOk());
+    LogCapture log;
+    EXPECT_THAT(run->Close(), IsOk());
+
+    EXPECT_THAT(log.lines(),
+                Contains(AllOf(HasSubstr("WARNING: "),
+                               HasSubstr("has the metric \"loss\"")))
+                    .Times(is_measured ? 0 : 1));
+    EXPECT_THAT(log.lines(), Contains(EndsWith("the metrics there are: los"))
+                                 .Times(is_measured ? 0 : 1));
+  }
+}
+
+TEST_F(BestCheckpointHookTest, AFullDiskCostsACheckpointAndNoTraining) {
+  // reliability R14
+  const auto hook = std::make_shared<BestCheckpointHook>(options_);
+  HookDriver run({hook}, dir_.path());
+  ASSERT_THAT(run.Open(), IsOk());
+  Train(run, {3});
+  LogCapture log;
+  {
+    FaultyFileOps disk;
+    disk.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+    Train(run, {1, 1});
+  }
+
+  // As soon as there is room again, better is what beats what was kept.
+  Train(run, {2});
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_EQ(hook->saves_failed(), 2);
+  EXPECT_THAT(
+      log.lines(),
+      Contains(AllOf(HasSubstr("WARNING: "), HasSubstr("of step 2"))).Times(1));
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(4)));
 }
 
 TEST_F(BestCheckpointHookTest, BadOptionsComeOutOfCreate) {
@@ -410,6 +486,7 @@ TEST_F(BestCheckpointHookTest, BadOptionsComeOutOfCreate) {
   bad([](auto* o) { o->checkpoint_dir.clear(); }, "checkpoint_dir is empty");
   bad([](auto* o) { o->keep = 0; }, "keep is \"0\"");
   bad([](auto* o) { o->tensor = "los"; }, "\"los\"");
+  bad([](auto* o) { o->metric = "\xff"; }, "no UTF-8");
   bad([](auto* o) { o->source = [] { return std::nullopt; }; },
       "both of tensor and source");
   bad(

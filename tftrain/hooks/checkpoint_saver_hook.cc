@@ -48,6 +48,7 @@ absl::Status CheckpointSaverHook::Begin(BeginContext& context) {
       options_.scaffold != nullptr ? options_.scaffold : context.scaffold();
   last_saved_step_.reset();
   saving_step_.reset();
+  saving_ = Saver::PendingSave();
   failures_ = 0;
   last_saved_time_ = clock_->Monotonic();
   TF_ASSIGN_OR_RETURN(writer_,
@@ -206,7 +207,7 @@ bool CheckpointSaverHook::IsSaved(const Session& session, int64_t step) const {
 
 absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
                                            const SessionRunValues&) {
-  if (saving_step_.has_value() && !saver_->saving()) {
+  if (saving_step_.has_value() && saving_.done()) {
     TF_RETURN_IF_ERROR(FinishInStep(context));
   }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
@@ -237,7 +238,7 @@ absl::Status CheckpointSaverHook::SaveInStep(SessionRunContext& context,
   const absl::Status started =
       StartSave(context.session(), step, options_.async);
   if (!started.ok()) return Tolerate(started);
-  return saver_->saving() ? absl::OkStatus() : FinishInStep(context);
+  return saving_.done() ? FinishInStep(context) : absl::OkStatus();
 }
 
 absl::Status CheckpointSaverHook::FinishInStep(SessionRunContext& context) {
@@ -315,18 +316,22 @@ absl::Status CheckpointSaverHook::StartSave(Session& session, int64_t step,
   if (const auto saved = saver_->CheckpointOf(session, save_path_, step)) {
     options.metrics = Saver::Metrics(*saved);
   }
-  const absl::StatusOr<std::string> prefix =
-      async ? saver_->SaveAsync(session, save_path_, options)
-            : saver_->Save(session, save_path_, options);
-  if (prefix.ok()) saving_step_ = step;
-  return prefix.status();
+  if (async) {
+    TF_ASSIGN_OR_RETURN(saving_,
+                        saver_->BeginSave(session, save_path_, options));
+  } else {
+    TF_RETURN_IF_ERROR(saver_->Save(session, save_path_, options).status());
+  }
+  saving_step_ = step;
+  return absl::OkStatus();
 }
 
 absl::Status CheckpointSaverHook::AwaitSave() {
   const int64_t step = *saving_step_;
   saving_step_.reset();
   TF_RETURN_IF_ERROR(
-      saver_->WaitForSave(absl::Seconds(options_.save_patience_secs)));
+      saver_->WaitForSave(std::exchange(saving_, Saver::PendingSave()),
+                          absl::Seconds(options_.save_patience_secs)));
   last_saved_step_ = step;
   last_saved_time_ = clock_->Monotonic();
   failures_ = 0;
@@ -354,6 +359,7 @@ absl::Status CheckpointSaverHook::End(Session& session) {
   // It has ended already, in its first place of the list.
   if (writer_ == nullptr) return absl::OkStatus();
   FirstError result;
+  const Saver::PendingSave last = saving_;
   if (saving_step_.has_value()) {
     const int64_t saving = *saving_step_;
     const absl::Status saved = AwaitSave();
@@ -366,11 +372,14 @@ absl::Status CheckpointSaverHook::End(Session& session) {
     LOG(WARNING) << "The end is not saved, as its state was found bad; the "
                     "newest checkpoint is of an earlier step";
     // One that is still being written has told its error above.
-  } else if (step.ok() && *step != last_saved_step_ &&
-             (saver_ == nullptr || !saver_->saving())) {
+  } else if (step.ok() && *step != last_saved_step_ && last.done()) {
     const absl::Status found = FindSaver(*step);
     result.Update(found);
-    if (found.ok()) result.Update(Save(session, *step));
+    if (found.ok()) {
+      // Another hook may be saving.
+      saver_->AwaitSave(absl::Seconds(options_.save_patience_secs));
+      result.Update(Save(session, *step));
+    }
   }
   if (!result.ok()) {
     AbortListeners(result.status());

@@ -47,7 +47,8 @@ class FolderLock;
 // a save (the note in the event file, the listeners' AfterSave(), the stop they
 // wish for, its error) happens after the step during which it ended, or at the
 // end, always on the thread that steps. The first save and the last one are not
-// in the background.
+// in the background. Where several hooks save by one saver, each waits for the
+// other's save, and hears of its own alone.
 //
 // What a hook judged to be bad (SessionRunHook::Judge()), such as
 // NanTensorHook, is not saved, wherever that hook is in the list: a save that
@@ -190,8 +191,10 @@ class CheckpointSaverHook : public SessionRunHook {
   // abort: the first so many.
   size_t listeners_begun_ = 0;
   std::optional<int64_t> last_saved_step_;
-  // The step of the save that was begun and not ended.
+  // The step of the save that was begun and not ended, and that save if it is
+  // in the background; others may save by the same saver.
   std::optional<int64_t> saving_step_;
+  Saver::PendingSave saving_;
   int failures_ = 0;  // in a row
   absl::Duration last_saved_time_;
 };

@@ -3,11 +3,14 @@
 
 // CheckpointSaverHook with saves in the background, and with saves that fail.
 
+#include <atomic>
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -15,7 +18,9 @@
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/filename.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
+#include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/testing/fake_clock.h"
+#include "tftrain/testing/holds_in_child.h"
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
@@ -210,11 +215,137 @@ TEST_F(CheckpointSaverHookAsyncTest, AnErrorInTrainingLetsTheSaveEnd) {
   EXPECT_THAT(calls_, ElementsAre("L.BeforeSave 2", HasSubstr("L.OnAbort")));
 }
 
+TEST_F(CheckpointSaverHookAsyncTest, AForkedChildDropsWhatItInherited) {
+  Open();
+  disk_.Stop();
+  EXPECT_THAT(Train(2), IsOk());
+  disk_.AwaitWriter();
+
+  EXPECT_TRUE(HoldsInChild([this] {
+    run_.reset();
+    return true;
+  }));
+
+  disk_.GoOn();
+  EXPECT_THAT(run_->Close(), IsOk());
+  EXPECT_EQ(NewestStep(), 2);
+}
+
 TEST_F(CheckpointSaverHookAsyncTest, AStreamedSaveCannotBeInTheBackground) {
   options_.snapshot = SnapshotMode::kStream;
   HookDriver run({std::make_shared<CheckpointSaverHook>(options_)});
   EXPECT_THAT(run.Open(), StatusIs(absl::StatusCode::kInvalidArgument,
                                    HasSubstr("kStream")));
+}
+
+// Calls a function before each save.
+//
+// Confined: as the hook that calls it.
+class BeforeSaves : public CheckpointSaverListener {
+ public:
+  explicit BeforeSaves(std::function<void(int64_t step)> fn)
+      : fn_(std::move(fn)) {}
+
+  absl::Status BeforeSave(Session&, int64_t step) override {
+    fn_(step);
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::function<void(int64_t step)> fn_;
+};
+
+// Two hooks, A and B in this order, that save by one saver.
+class TwoCheckpointSaverHooksTest : public CheckpointSaverHookAsyncTest {
+ protected:
+  TwoCheckpointSaverHooksTest() {
+    options_.save_steps = 3;
+    options_.tolerated_failures = 5;
+    b_ = options_;
+    options_.listeners = {std::make_shared<RecordingListener>("A", &calls_)};
+    b_.listeners = {std::make_shared<RecordingListener>("B", &calls_)};
+  }
+
+  // Opens a session, which has saved step 0.
+  void OpenTwo(std::vector<HookPtr> others = {}) {
+    Scaffold::Options pieces;
+    pieces.saver = saver_;
+    others.push_back(std::make_shared<CheckpointSaverHook>(options_));
+    others.push_back(std::make_shared<CheckpointSaverHook>(b_));
+    run_ = std::make_unique<HookDriver>(std::move(others));
+    run_->options().scaffold = std::make_shared<Scaffold>(pieces);
+    ASSERT_THAT(run_->Open(), IsOk());
+    calls_.clear();
+  }
+
+  CheckpointSaverHook::Options b_;
+  std::atomic<bool> is_ending_{false};
+};
+
+TEST_F(TwoCheckpointSaverHooksTest, AFailedSaveIsAcknowledgedByNobody) {
+  OpenTwo();
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  EXPECT_THAT(Train(3), IsOk());
+  AwaitSave();
+  disk_.FailCall(-1, 0);
+
+  EXPECT_THAT(Train(1), IsOk());
+  EXPECT_THAT(calls_, ElementsAre("A.BeforeSave 3", "B.BeforeSave 3"));
+  EXPECT_EQ(NewestStep(), 0);
+
+  // Neither of them takes the end for saved.
+  EXPECT_THAT(run_->Close(), IsOk());
+  EXPECT_THAT(calls_,
+              ElementsAre("A.BeforeSave 3", "B.BeforeSave 3", "A.BeforeSave 4",
+                          "A.AfterSave 4", "A.End 4", "B.BeforeSave 4",
+                          "B.AfterSave 4", "B.End 4"));
+  EXPECT_EQ(NewestStep(), 4);
+}
+
+TEST_F(TwoCheckpointSaverHooksTest, TheErrorOfOneIsNotThatOfTheOther) {
+  b_.listeners.push_back(std::make_shared<BeforeSaves>([this](int64_t step) {
+    AwaitSave();
+    if (step == 3) {
+      disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+    }
+  }));
+  OpenTwo();
+  EXPECT_THAT(Train(3), IsOk());
+  AwaitSave();
+  disk_.FailCall(-1, 0);
+
+  EXPECT_THAT(Train(1), IsOk());
+
+  EXPECT_THAT(calls_,
+              ElementsAre("A.BeforeSave 3", "B.BeforeSave 3", "A.AfterSave 3"));
+  EXPECT_EQ(NewestStep(), 3);
+  EXPECT_THAT(run_->Close(), IsOk());
+}
+
+TEST_F(TwoCheckpointSaverHooksTest, TheEndIsSavedThoughTheOtherIsWriting) {
+  options_.save_steps = 100;
+  const auto disk = std::make_shared<LambdaHook>([this] {
+    LambdaHook::Options options;
+    options.end = [this](Session&) {
+      is_ending_ = true;
+      return absl::OkStatus();
+    };
+    return options;
+  }());
+  OpenTwo({disk});
+  disk_.Stop();
+  EXPECT_THAT(Train(3), IsOk());
+  std::thread writer([this] {
+    while (!is_ending_) std::this_thread::yield();
+    disk_.GoOn();
+  });
+
+  EXPECT_THAT(run_->Close(), IsOk());
+  writer.join();
+
+  EXPECT_THAT(calls_,
+              ElementsAre("B.BeforeSave 3", "A.BeforeSave 3", "A.AfterSave 3",
+                          "A.End 3", "B.AfterSave 3", "B.End 3"));
 }
 
 // The same in the background and in the foreground.

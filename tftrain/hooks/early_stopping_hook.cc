@@ -65,10 +65,17 @@ absl::Status EarlyStoppingHook::NeverAppeared() const {
 
 absl::StatusOr<SessionRunArgs> EarlyStoppingHook::BeforeRun(
     SessionRunContext& context) {
-  if (!has_appeared_ || options_.source == nullptr) {
+  if (context.taken_back()) {
+    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+    if (best_.has_value() && best_->step > step) best_.reset();
+    smoothed_.reset();
+    waited_ = 0;
+  }
+  if (options_.start_from_step > 0 &&
+      (!has_appeared_ || options_.source == nullptr)) {
     TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
     if (step + 1 < options_.start_from_step) {
-      return watch_.BeforeRun(/*wanted=*/false);
+      return watch_.BeforeRun(context, /*wanted=*/false);
     }
   }
   if (!has_appeared_) {
@@ -77,7 +84,7 @@ absl::StatusOr<SessionRunArgs> EarlyStoppingHook::BeforeRun(
     }
     ++steps_without_;
   }
-  return watch_.BeforeRun();
+  return watch_.BeforeRun(context);
 }
 
 absl::Status EarlyStoppingHook::AfterRun(SessionRunContext& context,
@@ -130,9 +137,9 @@ std::string EarlyStoppingHook::Reason() const {
 }
 
 absl::Status EarlyStoppingHook::End(Session&) {
-  if (const std::optional<Measurement> measured = watch_.AskSource()) {
-    TakeNote(*measured);
-  }
+  TF_ASSIGN_OR_RETURN(const std::optional<Measurement> measured,
+                      watch_.AskSource());
+  if (measured.has_value()) TakeNote(*measured);
   if (has_appeared_ || steps_without_ == 0) return absl::OkStatus();
   // A source may measure less often than the session had steps.
   if (options_.source == nullptr ||

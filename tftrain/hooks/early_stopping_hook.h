@@ -29,6 +29,9 @@ namespace tftrain {
 // A value that is not finite (NaN, an infinity) is a check without an
 // improvement. It is never the best value, and does not enter the smoothing.
 //
+// When training is taken back (SessionRunContext::taken_back), a best value of
+// a later step is forgotten, and the checks are counted, and smoothed, anew.
+//
 // What the hook knows, it keeps from one session to the next, as in a recovery;
 // a new process begins anew. Give it the value to beat as `baseline` there:
 // Saver::Metrics() of the best checkpoint has it.
@@ -76,7 +79,8 @@ class EarlyStoppingHook : public SessionRunHook {
     // After so many steps of a session from `start_from_step` on without any
     // measurement, the next Run(), or Close(), fails. Without this, Close()
     // fails if a tensor had no value in any of them, and warns if a source had
-    // none, which may not have been due.
+    // none, which may not have been due. That nobody measures such a metric, a
+    // source tells at once.
     std::optional<int64_t> must_appear_within_steps;
 
     // See SessionRunHook::waits_for_input().
@@ -92,16 +96,21 @@ class EarlyStoppingHook : public SessionRunHook {
   // for a tensor that the graph does not have or that is no number, for
   // `every` as SecondOrStepTimer::Create, for a `patience` or
   // `must_appear_within_steps` below 1, a negative `min_delta` and a
-  // `smoothing` outside [0, 1); kFailedPrecondition without a global step.
+  // `smoothing` outside [0, 1); kFailedPrecondition without a global step; that
+  // of `source`, which is kInvalidArgument for a metric that its EvalHook does
+  // not measure.
   absl::Status Begin(BeginContext& context) override;
 
   // Errors: kFailedPrecondition when the metric should have appeared.
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
+
+  // Errors: that of `source`.
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
 
   // Judges what a source has measured since the last step, such as at the end.
-  // Errors: kFailedPrecondition when the metric should have appeared.
+  // Errors: kFailedPrecondition when the metric should have appeared; that of
+  // `source`.
   absl::Status End(Session& session) override;
   bool waits_for_input() const override { return options_.waits_for_input; }
 

@@ -167,6 +167,30 @@ TEST_F(EarlyStoppingHookTest, ASourceIsJudgedWhenItHasSomethingNew) {
   EXPECT_THAT(run.session().summary().detail, HasSubstr("\"accuracy\""));
 }
 
+TEST_F(EarlyStoppingHookTest, AnErrorOfASourceIsTold) {
+  absl::Status status = absl::InvalidArgumentError("injected");
+  const auto hook = StopEarly(
+      "accuracy",
+      [&]() -> absl::StatusOr<std::optional<Measurement>> {
+        if (!status.ok()) return status;
+        return std::nullopt;
+      },
+      /*patience=*/1);
+  EXPECT_THAT(
+      HookDriver({hook}).Open(),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("injected")));
+
+  status = absl::OkStatus();
+  HookDriver run({hook});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(1), IsOk());
+  status = absl::InternalError("later");
+  EXPECT_THAT(run.Train(1),
+              StatusIs(absl::StatusCode::kInternal, HasSubstr("later")));
+  EXPECT_THAT(run.Close(),
+              StatusIs(absl::StatusCode::kInternal, HasSubstr("later")));
+}
+
 TEST_F(EarlyStoppingHookTest, CloseFailsWhenTheMetricNeverAppeared) {
   // users.md row 54: the only step that feeds the tensor fails.
   std::vector<std::string> calls;

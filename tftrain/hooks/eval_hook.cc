@@ -19,6 +19,7 @@
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_state.h"
 #include "tftrain/checkpoint/filename.h"
+#include "tftrain/checkpoint/internal/checkpoint_notes.h"
 #include "tftrain/coordination/queue_runner.h"
 #include "tftrain/graph/collection_keys.h"
 #include "tftrain/graph/global_step.h"
@@ -36,6 +37,8 @@ using tensorflow::Node;
 constexpr int kMaxAttempts = 10;
 // The callers' requests that are remembered.
 constexpr size_t kMaxRequests = 16;
+// How long the end of an evaluation waits for threads, and for a server.
+constexpr absl::Duration kEndPatience = absl::Seconds(5);
 
 // `status`, which is not to end training as its own input's end would.
 absl::Status NotTheEnd(const absl::Status& status) {
@@ -112,13 +115,20 @@ CheckpointSaverListenerPtr EvaluateCheckpoints(std::shared_ptr<EvalHook> eval) {
 }
 
 MetricSource MetricOf(std::shared_ptr<const EvalHook> eval, std::string name) {
-  return [eval = std::move(eval),
-          name = std::move(name)]() -> std::optional<Measurement> {
+  absl::Status known;
+  const std::vector<std::string> names = eval->MetricNames();
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    known = absl::InvalidArgumentError(absl::StrCat(
+        "the evaluation does not measure \"", name, "\", take one of \"",
+        absl::StrJoin(names, "\", \""), "\""));
+  }
+  return [eval = std::move(eval), name = std::move(name),
+          known = std::move(
+              known)]() -> absl::StatusOr<std::optional<Measurement>> {
+    TF_RETURN_IF_ERROR(known);
     const std::optional<EvalResult>& result = eval->last_result();
     if (!result.has_value()) return std::nullopt;
-    const auto it = result->metrics.find(name);
-    if (it == result->metrics.end()) return std::nullopt;
-    return Measurement{result->step, it->second};
+    return Measurement{result->step, result->metrics.at(name)};
   };
 }
 
@@ -128,6 +138,7 @@ EvalHook::EvalHook(Options options)
       scaffold_(ScaffoldOf(options_)) {}
 
 absl::Status EvalHook::Begin(BeginContext& context) {
+  training_graph_.reset();
   if (options_.graph != nullptr && options_.checkpoint_dir.empty()) {
     return absl::InvalidArgumentError(
         "checkpoint_dir is empty, give the folder of the checkpoints that the "
@@ -153,6 +164,7 @@ absl::Status EvalHook::Begin(BeginContext& context) {
       options_.graph != nullptr ? *options_.graph : context.graph();
   TF_RETURN_IF_ERROR(FindNames(graph));
   TF_RETURN_IF_ERROR(CheckItEnds(graph));
+  TF_RETURN_IF_ERROR(CheckIsFed(graph));
   TF_RETURN_IF_ERROR(CheckQueuesAreFilled(graph));
   coordinator_ = nullptr;
   training_requests_.clear();
@@ -164,18 +176,33 @@ absl::Status EvalHook::Begin(BeginContext& context) {
       (absl::StrContains(name, ':') ? train.fetches : train.targets)
           .push_back(std::move(name));
     }
-    NoteTraining(graph, train);
-    return absl::OkStatus();
+    TF_RETURN_IF_ERROR(NoteTraining(graph, train));
+  } else {
+    TF_RETURN_IF_ERROR(scaffold_->Finalize(*options_.graph));
   }
-  return scaffold_->Finalize(*options_.graph);
+  TF_RETURN_IF_ERROR(OpenWriter());
+  training_graph_ = context.graph_ptr();
+  return absl::OkStatus();
+}
+
+std::vector<std::string> EvalHook::MetricNames() const {
+  std::vector<std::string> names;
+  for (const auto* metrics : {&options_.metrics, &options_.final_metrics}) {
+    for (const LoggedTensor& metric : *metrics) names.push_back(metric.tag);
+  }
+  return names;
 }
 
 absl::Status EvalHook::FindNames(const Graph& graph) {
+  if (!options_.name.empty()) {
+    TF_RETURN_IF_ERROR(internal::CheckMetricName(options_.name));
+  }
   std::set<std::string> tags;
   const auto find = [&](const std::vector<LoggedTensor>& tensors)
       -> absl::StatusOr<std::vector<std::string>> {
     std::vector<std::string> names;
     for (const LoggedTensor& tensor : tensors) {
+      TF_RETURN_IF_ERROR(internal::CheckMetricName(tensor.tag));
       if (!tags.insert(tensor.tag).second) {
         return absl::InvalidArgumentError(
             absl::StrCat("two metrics are called \"", tensor.tag,
@@ -200,22 +227,39 @@ absl::Status EvalHook::FindNames(const Graph& graph) {
   return absl::OkStatus();
 }
 
-Request EvalHook::AllRequests() const {
-  Request all;
-  all.fetches = names_.metrics;
-  all.fetches.insert(all.fetches.end(), names_.final_metrics.begin(),
-                     names_.final_metrics.end());
-  all.targets = options_.update_ops;
-  all.targets.insert(all.targets.end(), options_.init_ops.begin(),
-                     options_.init_ops.end());
-  return all;
+Request EvalHook::StepRequest() const {
+  Request step;
+  step.fetches = names_.metrics;
+  step.targets = options_.update_ops;
+  return step;
+}
+
+std::vector<const Node*> EvalHook::NodesWithoutFeeds(const Graph& graph) const {
+  Request request;
+  if (options_.feeds == nullptr) request = StepRequest();
+  request.fetches.insert(request.fetches.end(), names_.final_metrics.begin(),
+                         names_.final_metrics.end());
+  request.targets.insert(request.targets.end(), options_.init_ops.begin(),
+                         options_.init_ops.end());
+  return internal::Closure(graph, request, {}).nodes();
+}
+
+absl::Status EvalHook::CheckIsFed(const Graph& graph) const {
+  for (const Node* node : NodesWithoutFeeds(graph)) {
+    if (!internal::NeedsFeed(node)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the evaluation reads \"", node->name(),
+        "\", which nothing feeds; give feeds, which are those of metrics and "
+        "update_ops alone"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status EvalHook::CheckItEnds(const Graph& graph) const {
   if (options_.max_steps.has_value() || options_.feeds != nullptr) {
     return absl::OkStatus();
   }
-  const internal::Closure closure(graph, AllRequests(), {});
+  const internal::Closure closure(graph, StepRequest(), {});
   if (std::any_of(closure.nodes().begin(), closure.nodes().end(),
                   internal::ConsumesInput)) {
     return absl::OkStatus();
@@ -235,20 +279,31 @@ absl::Status EvalHook::CheckQueuesAreFilled(const Graph& graph) const {
   TF_ASSIGN_OR_RETURN(const std::vector<tensorflow::QueueRunnerDef> runners,
                       graph.GetProtoCollection<tensorflow::QueueRunnerDef>(
                           collection_keys::kQueueRunners));
-  const internal::Closure closure(graph, AllRequests(), {});
-  for (const Node* node : closure.nodes()) {
-    if (!internal::ConsumesInput(node)) continue;
-    for (const Node* input : InputsOf(node)) {
+  std::vector<const Node*> nodes = NodesWithoutFeeds(graph);
+  std::set<std::string> found;
+  // Runners, whose nodes are added, may read from queues as well.
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (!internal::ConsumesInput(nodes[i])) continue;
+    for (const Node* input : InputsOf(nodes[i])) {
       if (!absl::StrContains(input->type_string(), "Queue") ||
-          std::any_of(runners.begin(), runners.end(), [&](const auto& runner) {
-            return runner.queue_name() == input->name();
-          })) {
+          !found.insert(input->name()).second) {
         continue;
       }
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the evaluation would wait for ever in \"", node->name(),
-          "\", as nothing fills \"", input->name(),
-          "\"; give its graph a queue runner, or init_ops that do"));
+      Request filling;
+      for (const tensorflow::QueueRunnerDef& runner : runners) {
+        if (runner.queue_name() != input->name()) continue;
+        filling.targets.insert(filling.targets.end(),
+                               runner.enqueue_op_name().begin(),
+                               runner.enqueue_op_name().end());
+      }
+      if (filling.targets.empty()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "the evaluation would wait for ever in \"", nodes[i]->name(),
+            "\", as nothing fills \"", input->name(),
+            "\"; give its graph a queue runner, or init_ops that do"));
+      }
+      const internal::Closure more(graph, filling, {});
+      nodes.insert(nodes.end(), more.nodes().begin(), more.nodes().end());
     }
   }
   return absl::OkStatus();
@@ -259,11 +314,21 @@ absl::Status EvalHook::AfterCreateSession(Session& session,
   coordinator_ = &coordinator;
   TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
   if (timer_.has_value()) timer_->UpdateLastTriggeredStep(step);
+  ForgetAfter(step);
   return absl::OkStatus();
+}
+
+void EvalHook::ForgetAfter(int64_t step) {
+  if (last_result_.has_value() && last_result_->step > step) {
+    last_result_.reset();
+  }
 }
 
 absl::StatusOr<SessionRunArgs> EvalHook::BeforeRun(SessionRunContext& context) {
   if (context.taken_back()) {
+    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+    if (timer_.has_value()) timer_->UpdateLastTriggeredStep(step);
+    ForgetAfter(step);
     last_model_.reset();
     has_begun_events_ = false;
   }
@@ -271,17 +336,14 @@ absl::StatusOr<SessionRunArgs> EvalHook::BeforeRun(SessionRunContext& context) {
     const Request& request = context.original_args();
     if (std::find(training_requests_.begin(), training_requests_.end(),
                   request) == training_requests_.end()) {
-      NoteTraining(*context.session().graph(), request);
+      TF_RETURN_IF_ERROR(NoteTraining(*context.session().graph(), request));
     }
   }
   return SessionRunArgs();
 }
 
-void EvalHook::NoteTraining(const Graph& graph, const Request& request) {
-  if (training_requests_.size() == kMaxRequests) {
-    training_requests_.erase(training_requests_.begin());
-  }
-  training_requests_.push_back(request);
+absl::Status EvalHook::NoteTraining(const Graph& graph,
+                                    const Request& request) {
   const internal::Closure closure(graph, request, request.feeds);
   for (const Node* node : closure.nodes()) {
     if (!internal::ConsumesInput(node)) continue;
@@ -289,12 +351,16 @@ void EvalHook::NoteTraining(const Graph& graph, const Request& request) {
       training_inputs_.insert(IdentityOf(input));
     }
   }
+  TF_RETURN_IF_ERROR(CheckInput(NodesWithoutFeeds(graph)));
+  if (training_requests_.size() == kMaxRequests) {
+    training_requests_.erase(training_requests_.begin());
+  }
+  training_requests_.push_back(request);
+  return absl::OkStatus();
 }
 
-absl::Status EvalHook::CheckInput(const Graph& graph,
-                                  const std::vector<std::string>& fed) const {
-  const internal::Closure closure(graph, AllRequests(), fed);
-  for (const Node* node : closure.nodes()) {
+absl::Status EvalHook::CheckInput(const std::vector<const Node*>& nodes) const {
+  for (const Node* node : nodes) {
     if (internal::ChangesNothing(node)) continue;
     for (const Node* input : InputsOf(node)) {
       if (training_inputs_.count(IdentityOf(input)) == 0) continue;
@@ -318,6 +384,12 @@ absl::Status EvalHook::AfterRun(SessionRunContext& context,
 }
 
 absl::Status EvalHook::Evaluate(Session& training) {
+  if (training_graph_.lock() != training.graph()) {
+    return absl::FailedPreconditionError(
+        "an EvalHook is to evaluate that has not begun with this session; list "
+        "it among the session's hooks, beside the hook that has it as a "
+        "listener");
+  }
   if (is_interrupted()) {
     LOG(INFO) << "Nothing is evaluated, as training is to stop";
     return absl::OkStatus();
@@ -387,12 +459,14 @@ absl::Status EvalHook::StartQueueRunners() {
 void EvalHook::StopQueueRunners() {
   if (queue_coordinator_ == nullptr) return;
   queue_coordinator_->RequestStop();
+  // Before they are joined: it frees them of whatever they wait in.
+  CloseSession();
   Coordinator::JoinOptions join;
+  join.stop_grace_period_secs = absl::ToDoubleSeconds(kEndPatience);
   join.ignore_live_threads = true;
   // What they failed with was told by the evaluation.
   queue_coordinator_->Join(join).IgnoreError();
   queue_coordinator_.reset();
-  CloseSession();
 }
 
 absl::Status EvalHook::RestoreAndInit(const std::string& checkpoint) {
@@ -416,10 +490,12 @@ absl::Status EvalHook::EvaluateLive(Session& training) {
   if (!result.has_value()) return absl::OkStatus();
   result->step = step;
   if (!options_.checkpoint_dir.empty()) {
-    TF_ASSIGN_OR_RETURN(const std::optional<std::string> newest,
-                        LatestCheckpoint(options_.checkpoint_dir));
-    if (newest.has_value() && StepOfPrefix(*newest) == step) {
-      result->checkpoint = *newest;
+    const absl::StatusOr<std::optional<std::string>> newest =
+        LatestCheckpoint(options_.checkpoint_dir);
+    if (!newest.ok()) {
+      NoteFailed(step, newest.status());
+    } else if (newest->has_value() && StepOfPrefix(**newest) == step) {
+      result->checkpoint = **newest;
     }
   }
   last_model_ = std::move(model);
@@ -451,7 +527,9 @@ absl::StatusOr<std::optional<EvalResult>> EvalHook::RunSteps(Session& session,
     }
     if (result.num_steps == 0) {
       if (is_training) {
-        TF_RETURN_IF_ERROR(CheckInput(*session.graph(), feeds.names()));
+        TF_RETURN_IF_ERROR(CheckInput(
+            internal::Closure(*session.graph(), StepRequest(), feeds.names())
+                .nodes()));
       }
       for (const std::string& operation : options_.init_ops) {
         TF_RETURN_IF_ERROR(session.Run(Target(operation)));
@@ -495,17 +573,43 @@ absl::StatusOr<std::optional<EvalResult>> EvalHook::RunSteps(Session& session,
   return {std::move(result)};
 }
 
+absl::Status EvalHook::OpenWriter() {
+  if (writer_ != nullptr) return absl::OkStatus();
+  std::string folder;
+  if (!options_.checkpoint_dir.empty()) {
+    folder = JoinPath(
+        options_.checkpoint_dir,
+        options_.name.empty() ? "eval" : absl::StrCat("eval_", options_.name));
+  }
+  TF_ASSIGN_OR_RETURN(writer_,
+                      internal::WriterOf(options_.summary_writer, folder));
+  return absl::OkStatus();
+}
+
+void EvalHook::Note(const EvalResult& result) {
+  std::map<std::string, double> metrics;
+  for (const auto& [tag, value] : result.metrics) {
+    metrics[options_.name.empty() ? tag
+                                  : absl::StrCat(options_.name, "/", tag)] =
+        value;
+  }
+  const absl::Status noted = Saver::SetMetrics(result.checkpoint, metrics);
+  // It may have been deleted, as may any old one.
+  if (!noted.ok() && !absl::IsNotFound(noted)) NoteFailed(result.step, noted);
+}
+
+void EvalHook::NoteFailed(int64_t step, const absl::Status& status) {
+  if (++notes_failed_ > 1) return;
+  LOG(WARNING) << "No checkpoint has the metrics of step " << step
+               << " because " << status.message() << "; this is not said again";
+}
+
 absl::Status EvalHook::Tell(EvalResult result) {
-  if (writer_ == nullptr) {
-    std::string folder;
-    if (!options_.checkpoint_dir.empty()) {
-      folder = JoinPath(options_.checkpoint_dir,
-                        options_.name.empty()
-                            ? "eval"
-                            : absl::StrCat("eval_", options_.name));
-    }
-    TF_ASSIGN_OR_RETURN(writer_,
-                        internal::WriterOf(options_.summary_writer, folder));
+  // It was closed if the hook's own end came before the last evaluation.
+  const absl::Status opened = OpenWriter();
+  if (!opened.ok()) {
+    LOG(WARNING) << "There are no events of the evaluation of step "
+                 << result.step << ": " << opened.message();
   }
   if (writer_ != nullptr && !std::exchange(has_begun_events_, true)) {
     // What was written before, of this step and later ones, will come again.
@@ -518,12 +622,7 @@ absl::Status EvalHook::Tell(EvalResult result) {
       writer_->AddScalar(name, static_cast<float>(value), result.step);
     }
   }
-  if (!result.checkpoint.empty()) {
-    const absl::Status noted =
-        Saver::SetMetrics(result.checkpoint, result.metrics);
-    // It may have been deleted, as may any old one.
-    if (!absl::IsNotFound(noted)) TF_RETURN_IF_ERROR(noted);
-  }
+  if (!result.checkpoint.empty()) Note(result);
   LOG(INFO) << "Evaluated step " << result.step
             << (options_.name.empty() ? "" : " for ") << options_.name << text
             << " (" << result.num_steps << " steps)";
@@ -534,7 +633,7 @@ absl::Status EvalHook::Tell(EvalResult result) {
 
 void EvalHook::CloseSession() {
   if (session_ == nullptr) return;
-  const absl::Status closed = session_->Close();
+  const absl::Status closed = session_->Close(kEndPatience);
   if (!closed.ok()) {
     LOG(WARNING) << "The session of an evaluation did not close well: "
                  << closed.message();

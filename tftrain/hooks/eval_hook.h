@@ -66,12 +66,16 @@ struct EvalResult {
 // `checkpoint_dir`/eval, to the checkpoint of this very step, if there is one
 // (Saver::SetMetrics; see BestCheckpointHook), to `on_result`, and to those who
 // ask for it (MetricOf). An error of an evaluation is one of training: Run() or
-// Close() fails with it.
+// Close() fails with it. A disk that fails for events or for the note on a
+// checkpoint ends no training: it is warned of.
 //
 // A stop that is asked for from outside the steps, of the Coordinator, by
 // SingularMonitoredSession::RequestStop() or by a TimeLimitHook, is in a hurry:
 // no evaluation begins after it, also not at the end, and one that runs ends
 // with the step it is in, without a result.
+//
+// When training is taken back (SessionRunContext::taken_back), a result of a
+// later step is forgotten, and `every` counts from there.
 //
 // In the list of hooks it stands behind the CheckpointSaverHook, and before
 // those that judge what it measures.
@@ -93,8 +97,10 @@ class EvalHook : public SessionRunHook {
     // nothing is noted on checkpoints then.
     std::string checkpoint_dir;
 
-    // Tells several evaluations apart: events go to eval_NAME then, and lines
-    // of the log say so.
+    // Tells several evaluations of a run apart: events go to eval_NAME then,
+    // checkpoints call a metric NAME/TAG, and lines of the log say so. Those
+    // without a name must not have tags in common: one would overwrite the
+    // other's.
     std::string name;
 
     // When, in global steps from the session's first one on. Nothing: after
@@ -125,8 +131,8 @@ class EvalHook : public SessionRunHook {
     // of its own.
     std::vector<std::string> init_ops;
 
-    // The input of the evaluation's step `i`, counted from 0. Ends the
-    // evaluation by EndOfInputError().
+    // The input of the evaluation's step `i`, counted from 0; not that of
+    // `init_ops` and `final_metrics`. Ends the evaluation by EndOfInputError().
     std::function<absl::StatusOr<Feeds>(int64_t i)> feeds;
     // So many steps at most. Must be set if no input can end.
     std::optional<int64_t> max_steps;
@@ -146,15 +152,20 @@ class EvalHook : public SessionRunHook {
 
   // Errors: kInvalidArgument for a `graph` that is the one trained or comes
   // without a `checkpoint_dir`, without any metric, for a name that the graph
-  // does not have, a metric that is no number, two of one name, a `max_steps`
-  // below 1 or missing where nothing else ends, for a queue of `graph` that
-  // nothing could fill, so that reading it would wait for ever, and for `every`
-  // as
-  // SecondOrStepTimer::Create; kFailedPrecondition without a global step in the
-  // graph that is trained; those of Scaffold::Finalize.
+  // does not have, a metric that is no number, two of one tag, a tag that is
+  // empty, a tag or `name` that is no UTF-8, a placeholder that nothing feeds,
+  // a `max_steps` below 1 or missing where nothing else ends, for a queue of
+  // `graph` that nothing could fill, so that reading it would wait for ever,
+  // and for `every` as SecondOrStepTimer::Create; kFailedPrecondition without a
+  // global step in the graph that is trained, and when the evaluation would
+  // take input away from its train ops; those of Scaffold::Finalize and
+  // EventFileWriterCache::Get.
   absl::Status Begin(BeginContext& context) override;
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
+
+  // Errors: kFailedPrecondition when the step reads what the evaluation would
+  // take away from it.
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
 
   // Errors: those of Evaluate().
@@ -165,13 +176,22 @@ class EvalHook : public SessionRunHook {
 
   // Evaluates now, unless this very model was the last one evaluated, or
   // training is to stop. `training` is the session that trains, without hooks.
-  // Errors: kFailedPrecondition when the evaluation would take input away from
-  // training, and when it found no input at all; those of Saver::Restore; those
-  // of its runs, of which none is the end of an input.
+  // Errors: kFailedPrecondition when the hook is not in the list of hooks of
+  // that session, when the evaluation would take input away from training, and
+  // when it found no input at all; those of Saver::Restore; those of its runs,
+  // of which none is the end of an input.
   absl::Status Evaluate(Session& training);
 
-  // The newest result; nothing before the first.
+  // The newest result; nothing before the first, and none of a step that was
+  // undone.
   const std::optional<EvalResult>& last_result() const { return last_result_; }
+
+  // The tags of all metrics, in the order of the options.
+  std::vector<std::string> MetricNames() const;
+
+  // How often metrics could not be noted on a checkpoint, since the hook was
+  // made.
+  int64_t notes_failed() const { return notes_failed_; }
 
  private:
   friend class EvalListener;
@@ -197,14 +217,19 @@ class EvalHook : public SessionRunHook {
   absl::Status FindNames(const Graph& graph);
   absl::Status CheckItEnds(const Graph& graph) const;
   absl::Status CheckQueuesAreFilled(const Graph& graph) const;
-  // All that an evaluation runs.
-  Request AllRequests() const;
+  absl::Status CheckIsFed(const Graph& graph) const;
+  // What each step of an evaluation runs, with the feeds if there are any.
+  Request StepRequest() const;
+  // All operations that an evaluation runs without feeds.
+  std::vector<const tensorflow::Node*> NodesWithoutFeeds(
+      const Graph& graph) const;
 
   absl::Status EvaluateNewest();
   absl::Status EvaluateLive(Session& training);
   absl::Status RestoreAndInit(const std::string& checkpoint);
   // Starts the queue runners of the evaluation's graph, if it has any. Stopping
-  // them closes their queues for good, and so the session.
+  // them closes their queues for good, and so the session, which frees those
+  // that wait for something else.
   absl::Status StartQueueRunners();
   void StopQueueRunners();
   // Whether somebody who will not wait asked for the end of training.
@@ -213,12 +238,21 @@ class EvalHook : public SessionRunHook {
   // trains. Nothing when it was interrupted.
   absl::StatusOr<std::optional<EvalResult>> RunSteps(Session& session,
                                                      bool is_training);
+  // Where events go; null means nowhere.
+  absl::Status OpenWriter();
   absl::Status Tell(EvalResult result);
+  // Notes the metrics on the checkpoint.
+  void Note(const EvalResult& result);
+  void NoteFailed(int64_t step, const absl::Status& status);
+  // Forgets what was found out about steps after `step`.
+  void ForgetAfter(int64_t step);
 
-  // Takes note of what input training reads.
-  void NoteTraining(const Graph& graph, const Request& request);
-  absl::Status CheckInput(const Graph& graph,
-                          const std::vector<std::string>& fed) const;
+  // Takes note of what input training reads, unless it is an error because the
+  // evaluation, as far as it is known without its feeds, takes of it.
+  absl::Status NoteTraining(const Graph& graph, const Request& request);
+  // That none of `nodes` changes the input of training.
+  absl::Status CheckInput(
+      const std::vector<const tensorflow::Node*>& nodes) const;
   // The newest checkpoint, and a pin on it; nothing when there is none.
   absl::StatusOr<std::optional<std::pair<std::string, CheckpointPin>>>
   PinNewest() const;
@@ -232,6 +266,8 @@ class EvalHook : public SessionRunHook {
   const std::shared_ptr<Scaffold> scaffold_;
   Names names_;
 
+  // That of the session with which the hook has begun.
+  std::weak_ptr<Graph> training_graph_;
   // Of the session that trains, as long as it does.
   Coordinator* coordinator_ = nullptr;
 
@@ -248,15 +284,17 @@ class EvalHook : public SessionRunHook {
 
   std::optional<Model> last_model_;
   std::optional<EvalResult> last_result_;
+  int64_t notes_failed_ = 0;
 };
 
-// A listener for CheckpointSaverHook::Options that lets `eval`, which is in the
-// session's list of hooks as well, evaluate after each checkpoint. One without
-// a `graph` evaluates the model as it is then, which after a save in the
-// background is a later one.
+// A listener for CheckpointSaverHook::Options that lets `eval` evaluate after
+// each checkpoint. It must be in the session's list of hooks as well, or the
+// first save is kFailedPrecondition. One without a `graph` evaluates the model
+// as it is then, which after a save in the background is a later one.
 CheckpointSaverListenerPtr EvaluateCheckpoints(std::shared_ptr<EvalHook> eval);
 
-// The metric `name` as `eval` measures it.
+// The metric with the tag `name` as `eval` measures it. For one that it does
+// not measure the source is kInvalidArgument from the start.
 MetricSource MetricOf(std::shared_ptr<const EvalHook> eval, std::string name);
 
 }  // namespace tftrain

@@ -6,6 +6,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <filesystem>
+
+#include "absl/strings/match.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
 #include "tftrain/coordination/queue_runner.h"
@@ -18,8 +22,10 @@
 #include "tftrain/summary/event_reader_for_test.h"
 #include "tftrain/testing/fake_clock.h"
 #include "tftrain/testing/hook_driver.h"
+#include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
+#include "tftrain/testing/unsynced_file_ops.h"
 
 namespace tftrain {
 namespace {
@@ -31,6 +37,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Pair;
 
 // A CountingGraph() with the operation "close", after which its queue ends.
@@ -66,6 +73,44 @@ GraphPtr GraphWithQueueRunner(bool fails = false) {
   CHECK(graph->status().ok()) << graph->status();
   return graph;
 }
+
+// Adds the float input "from_behind:0" to a CountingGraph(), from a queue that
+// a queue runner fills out of the graph's own.
+void AddRunnerBehindTheQueue(Graph& graph) {
+  const tensorflow::Scope scope = graph.scope();
+  const ops::FIFOQueue queue(scope.WithOpName("behind"),
+                             {tensorflow::DT_FLOAT});
+  const auto next = graph.FindOperation("next");
+  CHECK(next.ok()) << next.status();
+  const ops::QueueEnqueue enqueue(
+      scope.WithOpName("enqueue_behind"), queue.handle,
+      tensorflow::InputList({tensorflow::Output(AsOutput({*next, 0}))}));
+  ops::QueueDequeue(scope.WithOpName("from_behind"), queue.handle,
+                    {tensorflow::DT_FLOAT});
+  const auto runner =
+      QueueRunner::Create(graph, queue.handle, {enqueue.operation});
+  CHECK(runner.ok()) << runner.status();
+  CHECK(AddQueueRunner(graph, **runner).ok());
+}
+
+// A disk that has room for checkpoints, but neither for notes on them nor for
+// a new folder.
+//
+// Thread-safe.
+class NoRoomForResults : public UnsyncedFileOps {
+ public:
+  int Rename(const char* from, const char* to) override {
+    if (absl::EndsWith(to, ".tftrain.json")) {
+      errno = ENOSPC;
+      return -1;
+    }
+    return UnsyncedFileOps::Rename(from, to);
+  }
+  int MakeFolder(const char*, mode_t) override {
+    errno = ENOSPC;
+    return -1;
+  }
+};
 
 class EvalHookTest : public ::testing::Test {
  protected:
@@ -167,10 +212,88 @@ TEST_F(EvalHookTest, EvaluatesCheckpointsInAGraphOfItsOwn) {
               ElementsAre(Pair("next", 0.5), Pair("w", 0)));
   EXPECT_THAT(results_[1].metrics,
               ElementsAre(Pair("next", 2.5), Pair("w", 2)));
-  EXPECT_THAT(MetricsOfStep(3), ElementsAre(Pair("next", 4.5), Pair("w", 3)));
+  EXPECT_THAT(MetricsOfStep(3),
+              ElementsAre(Pair("test/next", 4.5), Pair("test/w", 3)));
   EXPECT_THAT(Events("eval_test"),
               ElementsAre("START()", "next=0.5", "w=0", "next=2.5@2", "w=2@2",
                           "next=4.5@3", "w=3@3"));
+}
+
+TEST_F(EvalHookTest, SeveralNoteTheirMetricsSideBySide) {
+  EvaluateLive();
+  options_.metrics = {{"x", "x:0"}};
+  options_.name = "valid";
+  EvalHook::Options test = options_;
+  test.name = "test";
+  test.feeds = [](int64_t i) -> absl::StatusOr<Feeds> {
+    if (i == 1) return EndOfInputError("one is enough");
+    return Feeds{{"x:0", 9.0f}};
+  };
+  auto run =
+      MakeRun(/*after_checkpoints=*/false, {std::make_shared<EvalHook>(test)});
+
+  EXPECT_THAT(run->Train(2), IsOk());
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(MetricsOfStep(2),
+              ElementsAre(Pair("test/x", 9), Pair("valid/x", 3)));
+}
+
+TEST_F(EvalHookTest, AFullDiskCostsResultsAndNoTraining) {
+  // reliability R14
+  EvaluateLive();
+  auto run = MakeRun();
+  EXPECT_THAT(dir_.List(), Contains("eval"));
+  const NoRoomForResults disk;
+  LogCapture log;
+
+  EXPECT_THAT(run->Train(4), IsOkAndHolds(ElementsAre(1, 2, 3, 4)));
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(2, 4));
+  EXPECT_EQ(hook_->notes_failed(), 2);
+  EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr("WARNING: "),
+                                          HasSubstr(dir_ / "model.ckpt-2")))
+                               .Times(1));
+  EXPECT_THAT(Events("eval"), Contains("w=4@4"));
+}
+
+TEST_F(EvalHookTest, NorDoesAFolderThatCannotBeRead) {
+  EvaluateLive();
+  hook_ = std::make_shared<EvalHook>(options_);
+  HookDriver run({hook_}, dir_.path());
+  ASSERT_THAT(run.Open(), IsOk());
+  UnsyncedFileOps disk;
+  disk.FailCall(0, EIO, FaultyFileOps::Fault::kSticky);
+
+  EXPECT_THAT(run.Train(2), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(2));
+  EXPECT_EQ(hook_->notes_failed(), 1);
+}
+
+TEST_F(EvalHookTest, NorWhereTheFolderOfItsEventsIsGone) {
+  // The last evaluation comes after this hook's own end.
+  EvaluateLive();
+  options_.every.reset();
+  hook_ = std::make_shared<EvalHook>(options_);
+  CheckpointSaverHook::Options saves;
+  saves.checkpoint_dir = dir_.path();
+  saves.save_steps = 100;
+  saves.listeners = {EvaluateCheckpoints(hook_)};
+  HookDriver run({hook_, std::make_shared<CheckpointSaverHook>(saves)},
+                 dir_.path());
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(3), IsOk());
+  std::filesystem::remove_all(dir_ / "eval");
+  const NoRoomForResults disk;
+  LogCapture log;
+
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 3));
+  EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr("WARNING: "),
+                                          HasSubstr(dir_ / "eval\""))));
 }
 
 TEST_F(EvalHookTest, EvaluatesTheNewestCheckpointOnce) {
@@ -216,6 +339,42 @@ TEST_F(EvalHookTest, WithoutACheckpointNothingIsEvaluated) {
   EXPECT_THAT(results_, IsEmpty());
 }
 
+TEST_F(EvalHookTest, AListenerNeedsItsHookInTheList) {
+  for (const bool alone : {true, false}) {
+    options_ = EvalHook::Options();
+    options_.checkpoint_dir = dir_.path();
+    if (alone) {
+      EvaluateCheckpointsAlone();
+    } else {
+      EvaluateLive();
+    }
+    CheckpointSaverHook::Options saves;
+    saves.checkpoint_dir = dir_.path();
+    saves.save_steps = 2;
+    saves.listeners = {
+        EvaluateCheckpoints(std::make_shared<EvalHook>(options_))};
+
+    EXPECT_THAT(
+        HookDriver({std::make_shared<CheckpointSaverHook>(saves)}).Open(),
+        StatusIs(absl::StatusCode::kFailedPrecondition,
+                 HasSubstr("among the session's hooks")));
+  }
+}
+
+TEST_F(EvalHookTest, AnotherSessionsListIsNotEnough) {
+  EvaluateLive();
+  auto run = MakeRun();
+  EXPECT_THAT(run->Train(1), IsOk());
+  EXPECT_THAT(run->Close(), IsOk());
+
+  HookDriver other({}, dir_.path());
+  ASSERT_THAT(other.Open(), IsOk());
+
+  EXPECT_THAT(hook_->Evaluate(other.session().raw_session()),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("among the session's hooks")));
+}
+
 TEST_F(EvalHookTest, EndsWithItsInput) {
   EvaluateCheckpointsAlone();
   options_.init_ops = {"fill", "close"};
@@ -255,6 +414,36 @@ TEST_F(EvalHookTest, AQueueRunnerThatFailsIsNoEndOfTheInput) {
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("injected"),
                              HasSubstr("the queue runner of \"run_queue\""))));
+}
+
+TEST_F(EvalHookTest, AQueueRunnerThatWaitsForInputHoldsNothingUp) {
+  // Beside the one that fills the input: it takes from a queue that the program
+  // was to fill.
+  options_.graph = GraphWithQueueRunner();
+  AddRunnerBehindTheQueue(*options_.graph);
+  options_.metrics = {{"ones", "from_runner:0"}};
+  options_.max_steps = 5;
+  auto run = MakeRun(/*after_checkpoints=*/true);
+  const absl::Duration before = Clock::Real()->Monotonic();
+  LogCapture log;
+
+  EXPECT_THAT(run->Train(3), IsOk());
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 2, 3));
+  EXPECT_LT(Clock::Real()->Monotonic() - before, absl::Seconds(60));
+  // Its thread has ended as well.
+  EXPECT_THAT(log.lines(), Not(Contains(HasSubstr("enqueue_behind"))));
+}
+
+TEST_F(EvalHookTest, AQueueBehindOneThatNothingFillsIsRefused) {
+  options_.graph = CountingGraph();
+  AddRunnerBehindTheQueue(*options_.graph);
+  options_.metrics = {{"behind", "from_behind:0"}};
+
+  EXPECT_THAT(HookDriver({std::make_shared<EvalHook>(options_)}).Open(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("as nothing fills \"queue\"")));
 }
 
 TEST_F(EvalHookTest, AQueueThatNothingFillsIsRefused) {
@@ -374,18 +563,40 @@ TEST_F(EvalHookTest, NeverTakesInputAwayFromTraining) {
   // users.md row 44
   options_.metrics = {{"next", "next:0"}};
   options_.max_steps = 1;
-  options_.every = Every::Steps(1);
-  auto run = MakeRun();
-  Session& session = run->session().raw_session();
-  ASSERT_THAT(session.Run(Target("fill")), IsOk());
+  options_.every = Every::Steps(50);
 
+  // That it is the input, the collection of train ops tells.
   EXPECT_THAT(
-      run->Train(1, {}, "train_next"),
+      HookDriver({std::make_shared<EvalHook>(options_)}).Open(),
       StatusIs(absl::StatusCode::kFailedPrecondition,
                HasSubstr("\"next\", which would change \"queue\", the input")));
+}
 
-  // The step itself took one of a hundred.
-  EXPECT_THAT(session.Run(Fetch<int>("left:0")), IsOkAndHolds(99));
+TEST_F(EvalHookTest, NorDoWhatIsReadWithoutTheFeeds) {
+  EvaluateLive();
+  options_.final_metrics = {{"next", "next:0"}};
+  options_.feeds = [](int64_t) -> absl::StatusOr<Feeds> {
+    return Feeds{{"x:0", 1.0f}, {"next:0", 1.0f}};
+  };
+
+  EXPECT_THAT(HookDriver({std::make_shared<EvalHook>(options_)}).Open(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("\"queue\", the input of training")));
+}
+
+TEST_F(EvalHookTest, WhatIsFedTakesNothingAway) {
+  EvaluateLive();
+  options_.metrics = {{"next", "next:0"}};
+  options_.feeds = [](int64_t i) -> absl::StatusOr<Feeds> {
+    if (i == 2) return EndOfInputError("two are enough");
+    return Feeds{{"next:0", 4.0f}};
+  };
+  auto run = MakeRun();
+
+  EXPECT_THAT(run->Train(2), IsOk());
+
+  ASSERT_EQ(results_.size(), 1u);
+  EXPECT_EQ(results_[0].metrics["next"], 4);
 }
 
 TEST_F(EvalHookTest, NorByAnotherNameForIt) {
@@ -409,7 +620,7 @@ TEST_F(EvalHookTest, NorByAnotherNameForIt) {
                     ops::Identity(scope.WithOpName("copy"), mine),
                     {tensorflow::DT_FLOAT});
   options_.max_steps = 1;
-  options_.every = Every::Steps(1);
+  options_.every = Every::Steps(50);
   for (const std::string name : {"of_alias", "of_copy"}) {
     options_.metrics = {{"batch", name + ":0"}};
     HookDriver run({std::make_shared<EvalHook>(options_)}, "", graph);
@@ -417,10 +628,14 @@ TEST_F(EvalHookTest, NorByAnotherNameForIt) {
     Session& session = run.session().raw_session();
     ASSERT_THAT(session.Run(Target("fill_input")), IsOk());
 
-    EXPECT_THAT(
-        run.session().Run(std::tuple{Target("train"), Fetch<float>("batch:0")}),
-        StatusIs(absl::StatusCode::kFailedPrecondition,
-                 AllOf(HasSubstr(name), HasSubstr("the input of training"))));
+    // The first step fails, and so does each that is like it.
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_THAT(
+          run.session().Run(
+              std::tuple{Target("train"), Fetch<float>("batch:0")}),
+          StatusIs(absl::StatusCode::kFailedPrecondition,
+                   AllOf(HasSubstr(name), HasSubstr("the input of training"))));
+    }
   }
 }
 
@@ -510,7 +725,36 @@ TEST_F(EvalHookTest, TrainingStopsByWhatWasEvaluated) {
   EXPECT_THAT(run.session().summary().detail,
               HasSubstr("\"w\" has not fallen in 2 checks; its best value was "
                         "2, at step 2"));
-  EXPECT_EQ(MetricOf(hook_, "other")(), std::nullopt);
+}
+
+TEST_F(EvalHookTest, AMetricThatNobodyMeasuresComesOutOfCreate) {
+  EvaluateLive();
+  hook_ = std::make_shared<EvalHook>(options_);
+  BestCheckpointHook::Options best;
+  best.checkpoint_dir = dir_.path();
+  best.metric = "accuracy";
+  best.source = MetricOf(hook_, "acuracy");
+  for (const HookPtr& judge :
+       {HookPtr(StopEarly("accuracy", MetricOf(hook_, "acuracy"), 2)),
+        HookPtr(std::make_shared<BestCheckpointHook>(best))}) {
+    EXPECT_THAT(
+        HookDriver({hook_, judge}).Open(),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 AllOf(HasSubstr("\"acuracy\""), HasSubstr("\"x\", \"w\""))));
+  }
+}
+
+TEST_F(EvalHookTest, TheNextSessionMeasuresItsStepsAgain) {
+  EvaluateLive();
+  hook_ = std::make_shared<EvalHook>(options_);
+  const auto early = StopEarly("w", MetricOf(hook_, "w"), /*patience=*/9);
+  for (int session = 0; session < 2; ++session) {
+    HookDriver run({hook_, early});
+    ASSERT_THAT(run.Open(), IsOk());
+    EXPECT_THAT(run.Train(2), IsOk());
+    EXPECT_THAT(run.Close(), IsOk());
+    EXPECT_EQ(early->checks_without_improvement(), session);
+  }
 }
 
 TEST_F(EvalHookTest, TheBestEvaluatedCheckpointIsKept) {
@@ -528,6 +772,27 @@ TEST_F(EvalHookTest, TheBestEvaluatedCheckpointIsKept) {
   EXPECT_THAT(BestCheckpoint(dir_.path(), "w"),
               IsOkAndHolds(dir_ / "model.ckpt-0"));
   EXPECT_THAT(MetricsOfStep(2), IsEmpty());
+}
+
+TEST_F(EvalHookTest, TheEvaluationAtTheEndMayBeTheBest) {
+  EvaluateLive();
+  hook_ = std::make_shared<EvalHook>(options_);
+  BestCheckpointHook::Options best;
+  best.checkpoint_dir = dir_.path();
+  best.metric = "w";
+  best.source = MetricOf(hook_, "w");
+  best.mode = MetricMode::kMax;
+  HookDriver run({hook_, std::make_shared<BestCheckpointHook>(best)},
+                 dir_.path());
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(5), IsOk());
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "w", MetricMode::kMax),
+              IsOkAndHolds(dir_ / "model.ckpt-4"));
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(BestCheckpoint(dir_.path(), "w", MetricMode::kMax),
+              IsOkAndHolds(dir_ / "model.ckpt-5"));
 }
 
 TEST_F(EvalHookTest, AnEvaluationIsNoTrainingTime) {
@@ -568,6 +833,16 @@ TEST_F(EvalHookTest, BadOptionsComeOutOfCreate) {
   bad([](auto* o) { o->update_ops = {"updte"}; }, "\"updte\"");
   bad([](auto* o) { o->max_steps = 0; }, "max_steps is \"0\"");
   bad([](auto* o) { o->feeds = nullptr; }, "max_steps is not set");
+  bad(
+      [](auto* o) {
+        o->feeds = nullptr;
+        o->max_steps = 1;
+      },
+      "\"x\"");
+  bad([](auto* o) { o->final_metrics = {{"last", "x:0"}}; }, "\"x\"");
+  bad([](auto* o) { o->metrics = {{"", "w_value:0"}}; }, "the name \"\"");
+  bad([](auto* o) { o->metrics = {{"\xff", "w_value:0"}}; }, "no UTF-8");
+  bad([](auto* o) { o->name = "\xff"; }, "no UTF-8");
   bad([](auto* o) { o->every = Every::Steps(-1); }, "every_steps");
   bad(
       [](auto* o) {

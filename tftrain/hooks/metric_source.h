@@ -10,6 +10,7 @@
 #include <functional>
 #include <optional>
 
+#include "absl/status/statusor.h"
 #include "tftrain/checkpoint/retention.h"
 
 namespace tftrain {
@@ -22,10 +23,14 @@ struct Measurement {
   double value = 0;
 };
 
-// Tells the newest measurement, or nothing as long as there is none. Asked
-// after each step, on the thread that runs it; a measurement is a new one if
-// its step differs from the last one's. MetricOf() of eval_hook.h makes one.
-using MetricSource = std::function<std::optional<Measurement>()>;
+// Tells the newest measurement, or nothing as long as there is none; not one of
+// a step that was undone (SessionRunContext::taken_back). Asked after each step
+// and at the end, on the thread that runs it; a measurement is a new one if its
+// step differs from the last one's. It is asked in Begin() as well, only for
+// its error, such as that nobody measures this metric: an error is one of
+// Create(), Run() or Close(). MetricOf() of eval_hook.h makes one.
+using MetricSource =
+    std::function<absl::StatusOr<std::optional<Measurement>>()>;
 
 // Whether the smaller or the larger value of a metric is the better one.
 using MetricMode = KeepBest::Mode;

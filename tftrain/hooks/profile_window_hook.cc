@@ -18,6 +18,7 @@
 #include "tensorflow/core/util/event.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/graph/global_step.h"
+#include "tftrain/hooks/internal/profiler_claim.h"
 #include "tftrain/summary/event_file.h"
 #include "tsl/profiler/lib/profiler_session.h"
 #include "tsl/profiler/lib/traceme.h"
@@ -85,6 +86,8 @@ struct ProfileWindowHook::Window {
   // What `num_steps` counts from: earlier in a window that a restored session
   // enters late.
   int64_t begin;
+  // Outlives the profiler.
+  std::shared_ptr<const internal::ProfilerClaim> claim;
   std::unique_ptr<tsl::ProfilerSession> profiler;
   // The mark of the run that is under way, and how many ended.
   std::optional<tsl::profiler::TraceMe> run;
@@ -122,7 +125,7 @@ absl::StatusOr<SessionRunArgs> ProfileWindowHook::BeforeRun(
   if (!last_step_.has_value()) {
     TF_ASSIGN_OR_RETURN(last_step_, context.GlobalStep());
     if (timer_.has_value()) timer_->UpdateLastTriggeredStep(*last_step_);
-    StartWindowIfDue();
+    StartWindowIfDue(context.session());
   }
   if (window_ != nullptr) {
     // TensorBoard tells steps apart by these marks.
@@ -148,7 +151,7 @@ absl::Status ProfileWindowHook::AfterRun(SessionRunContext& context,
   }
   // Now rather than before the next run, so that every hook's BeforeRun() sees
   // that the profiler is in use.
-  if (window_ == nullptr) StartWindowIfDue();
+  if (window_ == nullptr) StartWindowIfDue(context.session());
   return absl::OkStatus();
 }
 
@@ -160,7 +163,7 @@ absl::Status ProfileWindowHook::End(Session&) {
 
 void ProfileWindowHook::OnAbort(const absl::Status&) { window_.reset(); }
 
-void ProfileWindowHook::StartWindowIfDue() {
+void ProfileWindowHook::StartWindowIfDue(const Session& session) {
   const int64_t next_step = *last_step_ + 1;
   if (timer_.has_value()) {
     if (!timer_->ShouldTriggerForStep(next_step)) return;
@@ -177,6 +180,11 @@ void ProfileWindowHook::StartWindowIfDue() {
   auto window = std::make_unique<Window>();
   window->first_step = next_step;
   window->begin = options_.first_step.value_or(next_step);
+  window->claim = internal::ProfilerClaim::Take(session);
+  if (window->claim == nullptr) {
+    return Lose(absl::AlreadyExistsError(
+        "a hook of another session uses the profiler"));
+  }
   window->profiler = tsl::ProfilerSession::Create(options);
   const absl::Status started = window->profiler->Status();
   if (!started.ok()) return Lose(started);
@@ -189,6 +197,7 @@ void ProfileWindowHook::EndWindow() {
   absl::Status status = window->profiler->CollectData(&space);
   // Others may profile while this is written.
   window->profiler.reset();
+  window->claim.reset();
   std::string profile;
   if (status.ok() && !space.SerializeToString(&profile)) {
     status = absl::ResourceExhaustedError(

@@ -92,7 +92,7 @@ class ProfileWindowHook : public SessionRunHook {
  private:
   struct Window;
 
-  void StartWindowIfDue();
+  void StartWindowIfDue(const Session& session);
   void EndWindow();
   absl::Status Write(const Window& window, const std::string& profile) const;
   void Lose(const absl::Status& status);

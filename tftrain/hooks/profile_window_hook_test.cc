@@ -11,8 +11,11 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/host_info.h"
+#include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/file.h"
+#include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/hooks/profiler_hook.h"
 #include "tftrain/hooks/step_counter_hook.h"
 #include "tftrain/summary/event_reader_for_test.h"
@@ -269,6 +272,32 @@ TEST_F(ProfileWindowHookTest, GoesTogetherWithTimelines) {
     EXPECT_THAT(dir.List(), AllOf(Contains("timeline-6.json"),
                                   Contains("timeline-10.json")));
   }
+}
+
+TEST_F(ProfileWindowHookTest, AStepThatAnotherSessionTracesIsLeftAlone) {
+  // The window would begin just before the run of that step.
+  options_.first_step = 2;
+  hook_ = std::make_shared<ProfileWindowHook>(options_);
+  HookDriver run({hook_});
+  ASSERT_THAT(run.Open(), IsOk());
+  const TempDir others;
+  LambdaHook::Options between;
+  between.before_run =
+      [&](SessionRunContext& context) -> absl::StatusOr<SessionRunArgs> {
+    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+    if (step == 1) TF_RETURN_IF_ERROR(run.Train(1).status());
+    return SessionRunArgs();
+  };
+  HookDriver other({SaveTimelines(others.path(), Every::Steps(2)),
+                    std::make_shared<LambdaHook>(between)});
+  ASSERT_THAT(other.Open(), IsOk());
+
+  EXPECT_THAT(other.Train(2), IsOk());
+  EXPECT_THAT(other.Close(), IsOk());
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(others.List(), Contains("timeline-2.json"));
+  EXPECT_EQ(hook_->windows_lost(), 1);
 }
 
 TEST_F(ProfileWindowHookTest, TensorBoardFindsTheFolderByItsEventFile) {

@@ -12,6 +12,7 @@
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/base/file.h"
 #include "tftrain/graph/global_step.h"
+#include "tftrain/hooks/internal/profiler_claim.h"
 #include "tftrain/hooks/internal/writer_of.h"
 #include "tftrain/summary/timeline.h"
 #include "tsl/profiler/lib/profiler_lock.h"
@@ -55,18 +56,21 @@ absl::StatusOr<SessionRunArgs> ProfilerHook::BeforeRun(
     TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
     timer_->UpdateLastTriggeredStep(step);
   }
+  claim_.reset();  // of a step that failed
+  if (last_step_.has_value() && timer_->ShouldTriggerForStep(*last_step_ + 1)) {
+    claim_ = internal::ProfilerClaim::Take(context.session());
+  }
   // The runtime fails a traced step while somebody else uses its profiler.
-  is_requested_ = last_step_.has_value() &&
-                  timer_->ShouldTriggerForStep(*last_step_ + 1) &&
-                  !tsl::profiler::ProfilerLock::HasActiveSession();
-  return is_requested_ ? traced_ : SessionRunArgs();
+  if (tsl::profiler::ProfilerLock::HasActiveSession()) claim_.reset();
+  return claim_ != nullptr ? traced_ : SessionRunArgs();
 }
 
 absl::Status ProfilerHook::AfterRun(SessionRunContext& context,
                                     const SessionRunValues& values) {
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   last_step_ = step;
-  if (!is_requested_) return absl::OkStatus();
+  if (claim_ == nullptr) return absl::OkStatus();
+  claim_.reset();
   timer_->UpdateLastTriggeredStep(step);
   Save(step, *values.run_metadata());
   return absl::OkStatus();
@@ -95,11 +99,15 @@ void ProfilerHook::Save(int64_t step, const tensorflow::RunMetadata& metadata) {
 }
 
 absl::Status ProfilerHook::End(Session&) {
+  claim_.reset();
   internal::LetGoOf(&writer_);
   return absl::OkStatus();
 }
 
-void ProfilerHook::OnAbort(const absl::Status&) { internal::LetGoOf(&writer_); }
+void ProfilerHook::OnAbort(const absl::Status&) {
+  claim_.reset();
+  internal::LetGoOf(&writer_);
+}
 
 std::shared_ptr<ProfilerHook> SaveTimelines(std::string output_dir,
                                             const Every& every) {

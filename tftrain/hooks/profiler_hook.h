@@ -27,16 +27,23 @@ class RunMetadata;
 
 namespace tftrain {
 
+namespace internal {
+class ProfilerClaim;
+}
+
 // Traces a step in full once every so many steps or seconds, never the first
 // one of a session, and writes what it did to `timeline-<step>.json` (see
 // Timeline), <step> being the global step after it. The same data goes to the
 // event file, under the tag `step_<step>`, which TensorBoard offers on its page
 // of graphs.
 //
-// A traced step takes several times as long as another; while somebody else
-// uses TensorFlow's profiler, of which a process has one, it waits. A file that
-// cannot be written is warned of once and counted; training goes on. For many
-// steps in a row see ProfileWindowHook.
+// A traced step takes several times as long as another. It needs TensorFlow's
+// profiler, of which a process has one: while somebody else uses that, it
+// waits. A step fails with kAlreadyExists all the same if the program itself,
+// or a FULL_TRACE it asks for, takes the profiler at the very moment in which
+// the step begins; hooks of other sessions never do. A file that cannot be
+// written is warned of once and counted; training goes on. For many steps in a
+// row see ProfileWindowHook.
 //
 // Python: `tf.compat.v1.train.ProfilerHook`, which ends training with the error
 // of the disk, while the profiler is in use, and when it traces a step of the
@@ -93,10 +100,10 @@ class ProfilerHook : public SessionRunHook {
   std::shared_ptr<EventFileWriter> writer_;
   int64_t files_failed_ = 0;
 
-  // The global step after the step before, if there was one in this session,
-  // and whether the step that runs is traced.
+  // The global step after the step before, if there was one in this session.
   std::optional<int64_t> last_step_;
-  bool is_requested_ = false;
+  // Held while a traced step runs.
+  std::shared_ptr<const internal::ProfilerClaim> claim_;
 };
 
 // Writes timelines into the folder `output_dir` at the cadence `every`.

@@ -6,10 +6,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/base/file.h"
+#include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/summary/event_file_writer_cache.h"
 #include "tftrain/summary/event_reader_for_test.h"
 #include "tftrain/testing/fake_clock.h"
@@ -215,6 +218,63 @@ TEST_F(ProfilerHookTest, AFailedStepIsTracedWhenItRunsAgain) {
   EXPECT_THAT(run.Close(), IsOk());
 
   EXPECT_THAT(Timelines(), ElementsAre("timeline-2.json"));
+}
+
+TEST_F(ProfilerHookTest, AnotherSessionsTraceIsWaitedFor) {
+  // A step of the other session comes whole between the moment in which this
+  // one decides to trace and the one in which its run begins.
+  const TempDir others;
+  HookDriver other({SaveTimelines(others.path(), Every::Steps(1))});
+  ASSERT_THAT(other.Open(), IsOk());
+  ASSERT_THAT(other.Train(1), IsOk());
+  LambdaHook::Options between;
+  between.before_run =
+      [&](SessionRunContext&) -> absl::StatusOr<SessionRunArgs> {
+    EXPECT_THAT(other.Train(1), IsOk());
+    return SessionRunArgs();
+  };
+  HookDriver run({hook_, std::make_shared<LambdaHook>(between)});
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(3), IsOk());
+  EXPECT_THAT(run.Close(), IsOk());
+  EXPECT_THAT(other.Train(1), IsOk());
+  EXPECT_THAT(other.Close(), IsOk());
+
+  EXPECT_THAT(Timelines(), ElementsAre("timeline-2.json"));
+  // All but step 3, which came while the second one here was traced.
+  EXPECT_THAT(
+      others.List(),
+      AllOf(Contains("timeline-2.json"), Not(Contains("timeline-3.json")),
+            Contains("timeline-4.json"), Contains("timeline-5.json")));
+}
+
+TEST_F(ProfilerHookTest, SessionsInTwoThreadsFailNoStep) {
+  const auto train = [](absl::Status* result) {
+    const TempDir dir;
+    HookDriver run({SaveTimelines(dir.path(), Every::Steps(1))});
+    *result = run.Open();
+    if (result->ok()) result->Update(run.Train(300).status());
+    if (result->ok()) result->Update(run.Close());
+  };
+  absl::Status first, second;
+  std::thread thread([&] { train(&first); });
+  train(&second);
+  thread.join();
+
+  EXPECT_THAT(first, IsOk());
+  EXPECT_THAT(second, IsOk());
+}
+
+TEST_F(ProfilerHookTest, TwoOfOneSessionTraceTheSameStep) {
+  const TempDir others;
+  HookDriver run({hook_, SaveTimelines(others.path(), Every::Steps(2))});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(2), IsOk());
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_THAT(Timelines(), ElementsAre("timeline-2.json"));
+  EXPECT_THAT(others.List(), Contains("timeline-2.json"));
 }
 
 TEST_F(ProfilerHookTest, RefusesBadOptions) {

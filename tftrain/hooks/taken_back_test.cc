@@ -14,6 +14,7 @@
 #include "tftrain/base/file.h"
 #include "tftrain/checkpoint/checkpoint_tools.h"
 #include "tftrain/hooks/checkpoint_saver_hook.h"
+#include "tftrain/hooks/early_stopping_hook.h"
 #include "tftrain/hooks/eval_hook.h"
 #include "tftrain/hooks/lambda_hook.h"
 #include "tftrain/hooks/metrics_hook.h"
@@ -173,9 +174,81 @@ TEST_F(TakenBackTest, EvaluationsGoOn) {
 
   Live(std::make_shared<EvalHook>(options));
 
-  EXPECT_THAT(steps, ElementsAre(2, 4, 1, 3));
+  // The last one is that of the end.
+  EXPECT_THAT(steps, ElementsAre(2, 4, 2, 3));
   EXPECT_THAT(Events("eval"), ElementsAre("START()@2", "w=2@2", "w=4@4",
-                                          "START()@1", "w=2@1", "w=6@3"));
+                                          "START()@2", "w=4@2", "w=6@3"));
+}
+
+TEST_F(TakenBackTest, AnEvaluationOfAnUndoneStepIsForgotten) {
+  EvalHook::Options options;
+  options.metrics = {{"w", "w_value:0"}};
+  options.max_steps = 1;
+  options.every = kEvery2;
+  const auto eval = std::make_shared<EvalHook>(options);
+  std::vector<double> seen;  // After each step, 0 for nothing.
+  LambdaHook::Options look;
+  look.after_run = [&](SessionRunContext&, const SessionRunValues&) {
+    const std::optional<EvalResult>& result = eval->last_result();
+    seen.push_back(result.has_value() ? result->metrics.at("w") : 0);
+    return absl::OkStatus();
+  };
+  const auto early = StopEarly("w", MetricOf(eval, "w"), /*patience=*/2);
+
+  HookDriver run({SaveCheckpoints(dir_.path(), Every::Steps(1000)),
+                  RollBackAtNan("loss:0", dir_.path(), 1), eval, early,
+                  std::make_shared<LambdaHook>(look)},
+                 dir_.path(), DivergingGraph());
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(3), IsOk());
+  EXPECT_THAT(run.Train(1, {{"x:0", kNan}}), IsOkAndHolds(ElementsAre(0)));
+  EXPECT_THAT(run.Train(3, {{"x:0", 2.0f}}), IsOk());
+
+  EXPECT_THAT(seen, ElementsAre(0, 2, 2, 0, 4, 4));
+  // Nor is it to be beaten, though it was better.
+  ASSERT_TRUE(early->best().has_value());
+  EXPECT_EQ(early->best()->value, 4);
+}
+
+TEST_F(TakenBackTest, ABestValueOfAnUndoneStepNeedNotBeBeaten) {
+  // The odd value comes just before the NaN.
+  const auto early = StopEarly("x:0", /*patience=*/2, Every::Steps(1));
+  HookDriver run({SaveCheckpoints(dir_.path(), Every::Steps(1000)),
+                  RollBackAtNan("loss:0", dir_.path(), 1), early},
+                 dir_.path(), DivergingGraph());
+  ASSERT_THAT(run.Open(), IsOk());
+  for (const float loss : {5.0f, -50.0f, kNan, 4.0f, 3.0f, 2.0f}) {
+    EXPECT_THAT(run.Train(1, {{"x:0", loss}}), IsOk());
+  }
+
+  EXPECT_FALSE(run.session().ShouldStop());
+  EXPECT_EQ(early->best()->step, 3);
+  EXPECT_EQ(early->best()->value, 2);
+}
+
+TEST_F(TakenBackTest, TheChecksOfUndoneStepsDoNotCount) {
+  // Step 2 is saved, so that 3 is undone.
+  EarlyStoppingHook::Options options;
+  options.tensor = "x:0";
+  options.every = Every::Steps(1);
+  options.patience = 3;
+  options.smoothing = 0.5;
+  const auto early = std::make_shared<EarlyStoppingHook>(options);
+  HookDriver run({early, SaveCheckpoints(dir_.path(), Every::Steps(2)),
+                  RollBackAtNan("loss:0", dir_.path(), 1)},
+                 dir_.path(), DivergingGraph());
+  ASSERT_THAT(run.Open(), IsOk());
+  for (const float loss : {1.0f, 2.0f, 64.0f, kNan, 2.0f, 2.0f}) {
+    EXPECT_THAT(run.Train(1, {{"x:0", loss}}), IsOk());
+  }
+
+  EXPECT_FALSE(run.session().ShouldStop());
+  EXPECT_EQ(early->checks_without_improvement(), 2);
+  // The best value is of a step that was not undone, and stays.
+  EXPECT_EQ(early->best()->step, 1);
+  // The running mean begins anew as well.
+  EXPECT_THAT(run.Train(1, {{"x:0", -1.0f}}), IsOk());
+  EXPECT_EQ(early->best()->value, 0.5);
 }
 
 TEST_F(TakenBackTest, EvenOfTheStepThatWasEvaluatedLast) {

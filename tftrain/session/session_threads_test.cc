@@ -6,8 +6,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <functional>
@@ -21,6 +19,7 @@
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tftrain/graph/variable.h"
 #include "tftrain/session/session.h"
+#include "tftrain/testing/holds_in_child.h"
 #include "tftrain/testing/matchers.h"
 
 namespace tftrain {
@@ -349,19 +348,6 @@ TEST_F(SessionThreadsTest, CallingThreadRefusesATimeout) {
   options.config.set_operation_timeout_in_ms(20);
   EXPECT_THAT(Session::Create(graph_, options),
               StatusIs(kInvalid, HasSubstr("operation_timeout_in_ms")));
-}
-
-// Runs `body` in a forked child, which has some seconds for it, and returns
-// whether it was true.
-bool HoldsInChild(const std::function<bool()>& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(30);
-    _exit(body() ? 0 : 1);
-  }
-  int status = -1;
-  EXPECT_EQ(waitpid(child, &status, 0), child);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 TEST_F(SessionThreadsTest, ForkedChildIsRefused) {

@@ -81,20 +81,23 @@ CheckpointNotes ReadNotes(const std::string& prefix) {
   return {};
 }
 
+absl::Status CheckMetricName(const std::string& name) {
+  std::string valid = name;
+  MakeUtf8(&valid);
+  if (!name.empty() && name == valid) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the name \"", valid,
+                   "\" of a metric of a checkpoint is empty or no UTF-8, give "
+                   "it another"));
+}
+
 absl::Status WriteNotes(const CheckpointNotes& notes, const std::string& path,
                         const WriteOptions& options) {
   Struct json;
   Struct* const metrics =
       (*json.mutable_fields())[kMetrics].mutable_struct_value();
   for (const auto& [name, value] : notes.metrics) {
-    std::string valid = name;
-    MakeUtf8(&valid);
-    if (name.empty() || name != valid) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the name \"", valid,
-                       "\" of a metric of a checkpoint is empty or no UTF-8, "
-                       "give it another"));
-    }
+    TF_RETURN_IF_ERROR(CheckMetricName(name));
     if (std::isfinite(value)) {
       (*metrics->mutable_fields())[name].set_number_value(value);
     }

@@ -39,9 +39,12 @@ struct CheckpointNotes {
 // WARNING; so are parts of it.
 CheckpointNotes ReadNotes(const std::string& prefix);
 
+// kInvalidArgument for a name of a metric that is empty or no UTF-8.
+absl::Status CheckMetricName(const std::string& name);
+
 // Writes `notes` as the file `path`. Metrics that are not finite are left out.
-// Errors: kInvalidArgument for a name that is empty or no UTF-8, and when the
-// file would be longer than kNotesLimit; those of WriteFileAtomically.
+// Errors: those of CheckMetricName() and WriteFileAtomically; kInvalidArgument
+// when the file would be longer than kNotesLimit.
 absl::Status WriteNotes(const CheckpointNotes& notes, const std::string& path,
                         const WriteOptions& options);
 

@@ -26,7 +26,7 @@ absl::Status MetricWatch::Begin(BeginContext& context,
   num_runs_ = 0;
   is_requested_ = false;
   args_ = SessionRunArgs();
-  if (tensor.empty()) return absl::OkStatus();
+  if (tensor.empty()) return source_().status();
   TF_ASSIGN_OR_RETURN(timer_, SecondOrStepTimer::Create(every, clock));
   TF_ASSIGN_OR_RETURN(const std::string name,
                       NumberName(context.graph(), tensor));
@@ -35,7 +35,12 @@ absl::Status MetricWatch::Begin(BeginContext& context,
   return absl::OkStatus();
 }
 
-SessionRunArgs MetricWatch::BeforeRun(bool wanted) {
+absl::StatusOr<SessionRunArgs> MetricWatch::BeforeRun(
+    SessionRunContext& context, bool wanted) {
+  if (num_runs_ == 0 || context.taken_back()) {
+    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+    if (last_step_ > step) last_step_.reset();
+  }
   is_requested_ =
       wanted && source_ == nullptr && timer_->ShouldTriggerForStep(num_runs_);
   return is_requested_ ? args_ : SessionRunArgs();
@@ -53,9 +58,9 @@ absl::StatusOr<std::optional<Measurement>> MetricWatch::AfterRun(
   return std::optional<Measurement>(Measurement{step, value});
 }
 
-std::optional<Measurement> MetricWatch::AskSource() {
+absl::StatusOr<std::optional<Measurement>> MetricWatch::AskSource() {
   if (source_ == nullptr) return std::nullopt;
-  const std::optional<Measurement> measured = source_();
+  TF_ASSIGN_OR_RETURN(const std::optional<Measurement> measured, source_());
   if (!measured.has_value() || measured->step == last_step_) {
     return std::nullopt;
   }

@@ -29,22 +29,28 @@ class MetricWatch {
   // counts as known.
   // Errors: kInvalidArgument if none or both of `tensor` and `source` are set,
   // as NumberName() for the tensor, and as SecondOrStepTimer::Create for
-  // `every`, which does not count with a source; kFailedPrecondition without a
-  // global step, telling the name `hook`.
+  // `every`, which does not count with a source; that of the source;
+  // kFailedPrecondition without a global step, telling the name `hook`.
   absl::Status Begin(BeginContext& context, const std::string& tensor,
                      const MetricSource& source, const Every& every,
                      Clock* clock, const std::string& hook);
 
-  // What the step shall fetch; nothing unless `wanted`.
-  SessionRunArgs BeforeRun(bool wanted = true);
+  // What the step shall fetch; nothing unless `wanted`. When training was taken
+  // back, by a hook or by a new session, what was measured of later steps is
+  // not known any more, as these steps come again.
+  // Errors: those of SessionRunContext::GlobalStep.
+  absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context,
+                                           bool wanted = true);
 
   // A measurement that is new with this step, if there is one.
-  // Errors: kInvalidArgument when the tensor holds no number.
+  // Errors: kInvalidArgument when the tensor holds no number; that of the
+  // source.
   absl::StatusOr<std::optional<Measurement>> AfterRun(
       SessionRunContext& context, const SessionRunValues& values);
 
-  // What the source has measured since it was asked last.
-  std::optional<Measurement> AskSource();
+  // What the source, if there is one, has measured since it was asked last.
+  // Errors: that of the source.
+  absl::StatusOr<std::optional<Measurement>> AskSource();
 
  private:
   MetricSource source_;
