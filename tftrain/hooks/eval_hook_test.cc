@@ -267,6 +267,8 @@ TEST_F(EvalHookTest, NorDoesAFolderThatCannotBeRead) {
   disk.FailCall(0, EIO, FaultyFileOps::Fault::kSticky);
 
   EXPECT_THAT(run.Train(2), IsOk());
+  // The writer's thread lets go of this disk.
+  EXPECT_THAT(run.Close(), IsOk());
 
   EXPECT_THAT(EvaluatedSteps(), ElementsAre(2));
   EXPECT_EQ(hook_->notes_failed(), 1);
