@@ -19,7 +19,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "char_lm_model.h"
-#include "progress.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "text_corpus.h"
@@ -200,7 +199,8 @@ absl::Status Train(const Flags& flags) {
       std::make_shared<tft::CheckpointSaverHook>(saving),
       tft::SaveSummaries(flags.run_dir, tft::Every::Steps(100), scaffold),
       tft::CountSteps(flags.run_dir),
-      std::make_shared<ProgressHook>(flags.steps, model.bits),
+      tft::ShowProgress(flags.steps,
+                        {{"bits per character", model.bits.name()}}),
       evaluation,
   };
   TF_ASSIGN_OR_RETURN(const auto session, tft::SingularMonitoredSession::Create(

@@ -86,7 +86,8 @@ absl::Status ProgressHook::Begin(BeginContext& context) {
 }
 
 absl::Status ProgressHook::AfterCreateSession(Session& session, Coordinator&) {
-  TF_ASSIGN_OR_RETURN(step_, session.GlobalStep());
+  TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
+  step_.Start(step);
   num_runs_ = 0;
   is_requested_ = false;
   steps_timed_ = 0;
@@ -96,7 +97,9 @@ absl::Status ProgressHook::AfterCreateSession(Session& session, Coordinator&) {
 }
 
 absl::StatusOr<SessionRunArgs> ProgressHook::BeforeRun(SessionRunContext&) {
-  is_requested_ = timer_->ShouldTriggerForStep(num_runs_);
+  const int64_t last = options_.last_step.value_or(0);
+  const bool is_last = step_.now() < last && step_.next() >= last;
+  is_requested_ = timer_->ShouldTriggerForStep(num_runs_) || is_last;
   return is_requested_ ? args_ : SessionRunArgs();
 }
 
@@ -107,9 +110,9 @@ absl::Status ProgressHook::AfterRun(SessionRunContext& context,
   if (num_runs_ == 0) {
     timed_since_ = timed_until_;
   } else {
-    steps_timed_ += std::max<int64_t>(step - step_, 0);
+    steps_timed_ += std::max<int64_t>(step - step_.now(), 0);
   }
-  step_ = step;
+  step_.Advance(step);
   if (is_requested_) {
     timer_->UpdateLastTriggeredStep(num_runs_);
     tensors_text_.clear();
@@ -130,8 +133,8 @@ std::string ProgressHook::Details() const {
   if (steps_timed_ > 0 && secs > 0) {
     const double rate = static_cast<double>(steps_timed_) / secs;
     absl::StrAppend(&details, ", ", RateText(rate), " steps/s");
-    if (options_.last_step.has_value() && step_ < *options_.last_step) {
-      const auto left = static_cast<double>(*options_.last_step - step_);
+    if (options_.last_step.has_value() && step_.now() < *options_.last_step) {
+      const auto left = static_cast<double>(*options_.last_step - step_.now());
       absl::StrAppend(&details, ", ", TimeText(left / rate), " left");
     }
   }
@@ -139,11 +142,11 @@ std::string ProgressHook::Details() const {
 }
 
 std::string ProgressHook::Line() const {
-  std::string line = absl::StrCat("step ", step_);
+  std::string line = absl::StrCat("step ", step_.now());
   if (options_.last_step.has_value()) {
     absl::StrAppendFormat(
         &line, " of %d (%d%%)", *options_.last_step,
-        100 * std::min(step_, *options_.last_step) / *options_.last_step);
+        100 * std::min(step_.now(), *options_.last_step) / *options_.last_step);
   }
   return absl::StrCat(line, Details(), "\n");
 }
@@ -156,12 +159,12 @@ ProgressHook::Drawn ProgressHook::Bar() const {
     return Drawn{std::string(clipped), clipped.size()};
   };
   if (!options_.last_step.has_value()) {
-    return plain(absl::StrCat("step ", step_, Details()));
+    return plain(absl::StrCat("step ", step_.now(), Details()));
   }
   const int64_t last = *options_.last_step;
-  const int64_t done = std::clamp<int64_t>(step_, 0, last);
+  const int64_t done = std::clamp<int64_t>(step_.now(), 0, last);
   const std::string percent = absl::StrFormat("%3d%%", 100 * done / last);
-  const std::string rest = absl::StrCat(" ", step_, "/", last, Details());
+  const std::string rest = absl::StrCat(" ", step_.now(), "/", last, Details());
   const int room = columns - static_cast<int>(percent.size() + rest.size()) - 3;
   if (room < kMinBar) return plain(percent + rest);
   const auto size = static_cast<size_t>(std::min(room, kMaxBar));
@@ -175,15 +178,16 @@ ProgressHook::Drawn ProgressHook::Bar() const {
 }
 
 void ProgressHook::Show() {
-  shown_step_ = step_;
+  shown_step_ = step_.now();
   if (!is_bar_) {
     sink_->Write(Line());
     return;
   }
   const Drawn bar = Bar();
-  // Spaces over what is left of a longer one.
+  // Spaces over what is left of a longer one. The cursor then waits at the
+  // beginning of the line, so that a line of the log starts there too.
   const size_t left = open_columns_ - std::min(open_columns_, bar.columns);
-  sink_->Write(absl::StrCat("\r", bar.text, std::string(left, ' ')));
+  sink_->Write(absl::StrCat(bar.text, std::string(left, ' '), "\r"));
   open_columns_ = bar.columns;
 }
 
@@ -193,7 +197,7 @@ void ProgressHook::EndLine() {
 }
 
 absl::Status ProgressHook::End(Session&) {
-  if (num_runs_ > 0 && shown_step_ != step_) {
+  if (num_runs_ > 0 && shown_step_ != step_.now()) {
     tensors_text_.clear();
     Show();
   }

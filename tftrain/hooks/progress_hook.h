@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "tftrain/base/clock.h"
 #include "tftrain/hooks/every.h"
+#include "tftrain/hooks/internal/coming_step.h"
 #include "tftrain/hooks/logging_tensor_hook.h"
 #include "tftrain/hooks/progress_sink.h"
 #include "tftrain/hooks/second_or_step_timer.h"
@@ -35,7 +36,8 @@ namespace tftrain {
 //
 // The rate is that of this session after its first step, over the time spent
 // on training: saves, evaluations and restores by hooks of this library do not
-// count.
+// count. Between two bars the cursor waits at the beginning of the line: a line
+// of the log covers the bar, and the next bar comes below it.
 //
 // Confined: the session calls a hook from one thread.
 // Python: tf.train has none; Keras's Progbar.
@@ -114,7 +116,7 @@ class ProgressHook : public SessionRunHook {
 
   // The global step, how far it has come since the first step of this session,
   // and from when to when that was, in training time.
-  int64_t step_ = 0;
+  internal::ComingStep step_;
   int64_t steps_timed_ = 0;
   absl::Duration timed_since_;
   absl::Duration timed_until_;

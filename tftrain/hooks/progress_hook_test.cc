@@ -82,6 +82,17 @@ TEST_F(ProgressHookTest, WritesLinesWhereThereIsNoTerminal) {
             "step 4 of 200 (2%), 2 steps/s, 1:38 left\n");
 }
 
+TEST_F(ProgressHookTest, TheLastStepShowsItsTensorsToo) {
+  options_.last_step = 4;
+  options_.tensors = {{"c", "constant"}};
+  auto run = MakeRun();
+
+  EXPECT_THAT(run->Train(4), IsOk());
+
+  EXPECT_THAT(sink_->text,
+              ::testing::EndsWith("step 4 of 4 (100%), 2 steps/s, c = 1.5\n"));
+}
+
 TEST_F(ProgressHookTest, WithoutALastStepThereIsNoTimeLeft) {
   auto run = MakeRun();
 
@@ -100,9 +111,9 @@ TEST_F(ProgressHookTest, DrawsABarOverItselfOnATerminal) {
   EXPECT_THAT(run->Close(), IsOk());
 
   EXPECT_EQ(sink_->text,
-            "\r 25% [#######-----------------------] 1/4"
-            "\r 75% [###################-------] 3/4, 2 steps/s, 0:01 left"
-            "\r100% [##############################] 4/4, 2 steps/s       \n");
+            " 25% [#######-----------------------] 1/4\r"
+            " 75% [###################-------] 3/4, 2 steps/s, 0:01 left\r"
+            "100% [##############################] 4/4, 2 steps/s       \r\n");
 }
 
 TEST_F(ProgressHookTest, ColorsTheBarWhereColorsAreWanted) {
@@ -114,7 +125,7 @@ TEST_F(ProgressHookTest, ColorsTheBarWhereColorsAreWanted) {
   EXPECT_THAT(run->Train(1), IsOk());
 
   EXPECT_EQ(sink_->text,
-            "\r 50% [\x1b[32m###############\x1b[0m---------------] 1/2");
+            " 50% [\x1b[32m###############\x1b[0m---------------] 1/2\r");
 }
 
 TEST_F(ProgressHookTest, KeepsToTheWidthOfTheTerminal) {
@@ -126,7 +137,7 @@ TEST_F(ProgressHookTest, KeepsToTheWidthOfTheTerminal) {
   sink_->columns = 28;
   auto run = MakeRun();
   EXPECT_THAT(run->Train(1), IsOk());
-  EXPECT_EQ(sink_->text, "\r 25% [#----] 1/4, c\xC3\xA9 = 1.5");
+  EXPECT_EQ(sink_->text, " 25% [#----] 1/4, c\xC3\xA9 = 1.5\r");
 
   // No room for a bar, nor for half of a character.
   run.reset();
@@ -134,7 +145,7 @@ TEST_F(ProgressHookTest, KeepsToTheWidthOfTheTerminal) {
   sink_->columns = 13;
   run = MakeRun();
   EXPECT_THAT(run->Train(1), IsOk());
-  EXPECT_EQ(sink_->text, "\r 25% 1/4, c");
+  EXPECT_EQ(sink_->text, " 25% 1/4, c\r");
 }
 
 TEST_F(ProgressHookTest, ABarIsNeverLeftOpen) {
@@ -146,7 +157,7 @@ TEST_F(ProgressHookTest, ABarIsNeverLeftOpen) {
   EXPECT_THAT(run->Close(absl::InternalError("injected")),
               StatusIs(absl::StatusCode::kInternal));
 
-  EXPECT_THAT(sink_->text, ::testing::EndsWith("1/4\n"));
+  EXPECT_THAT(sink_->text, ::testing::EndsWith("1/4\r\n"));
 }
 
 TEST_F(ProgressHookTest, TheRateIsThatOfTrainingAlone) {
@@ -184,14 +195,14 @@ TEST_F(ProgressHookTest, ShowsABarTwiceASecondAndLinesTwiceAMinute) {
   sink_->terminal = true;
   auto run = MakeRun();
   EXPECT_THAT(run->Train(2), IsOk());
-  EXPECT_EQ(sink_->text, "\rstep 1\rstep 2, 2 steps/s");
+  EXPECT_EQ(sink_->text, "step 1\rstep 2, 2 steps/s\r");
 }
 
 TEST_F(ProgressHookTest, TheStyleCanBeChosen) {
   options_.style = ProgressHook::Style::kBar;
   auto run = MakeRun();
   EXPECT_THAT(run->Train(1), IsOk());
-  EXPECT_EQ(sink_->text, "\rstep 1");
+  EXPECT_EQ(sink_->text, "step 1\r");
 
   run.reset();
   sink_->text.clear();
