@@ -26,17 +26,12 @@
 #include "tftrain/hooks/internal/named_tensors.h"
 #include "tftrain/hooks/internal/training_pause.h"
 #include "tftrain/hooks/internal/writer_of.h"
-#include "tftrain/session/internal/closure.h"
 
 namespace tftrain {
 namespace {
 
-using tensorflow::Node;
-
 // How often another checkpoint is looked for when the newest is just deleted.
 constexpr int kMaxAttempts = 10;
-// The callers' requests that are remembered.
-constexpr size_t kMaxRequests = 16;
 // How long the end of an evaluation waits for threads, and for a server.
 constexpr absl::Duration kEndPatience = absl::Seconds(5);
 
@@ -45,37 +40,6 @@ absl::Status NotTheEnd(const absl::Status& status) {
   if (!IsEndOfInput(status)) return Annotate(status, "in an evaluation");
   return absl::FailedPreconditionError(absl::StrCat(
       "input ended outside the steps of an evaluation: ", status.message()));
-}
-
-// What holds the input that `consumer` takes from.
-std::vector<const Node*> InputsOf(const Node* consumer) {
-  std::vector<const Node*> inputs;
-  for (const tensorflow::Edge* edge : consumer->in_edges()) {
-    if (edge->IsControlEdge()) continue;
-    const tensorflow::DataType type =
-        edge->src()->output_type(edge->src_output());
-    if (type != tensorflow::DT_RESOURCE && !tensorflow::IsRefType(type)) {
-      continue;
-    }
-    const Node* holder = edge->src();
-    while (holder->type_string() == "Identity" ||
-           holder->type_string() == "RefIdentity") {
-      if (!holder->input_node(0, &holder).ok()) break;
-    }
-    inputs.push_back(holder);
-  }
-  return inputs;
-}
-
-// The same for all operations that hold the same thing.
-std::string IdentityOf(const Node* holder) {
-  std::string container, name;
-  tensorflow::TryGetNodeAttr(holder->attrs(), "container", &container);
-  tensorflow::TryGetNodeAttr(holder->attrs(), "shared_name", &name);
-  return absl::StrJoin(
-      {std::string_view(holder->type_string()), std::string_view(container),
-       std::string_view(name.empty() ? holder->name() : name)},
-      "\n");
 }
 
 std::shared_ptr<Scaffold> ScaffoldOf(const EvalHook::Options& options) {
@@ -163,12 +127,8 @@ absl::Status EvalHook::Begin(BeginContext& context) {
   const Graph& graph =
       options_.graph != nullptr ? *options_.graph : context.graph();
   TF_RETURN_IF_ERROR(FindNames(graph));
-  TF_RETURN_IF_ERROR(CheckItEnds(graph));
-  TF_RETURN_IF_ERROR(CheckIsFed(graph));
-  TF_RETURN_IF_ERROR(CheckQueuesAreFilled(graph));
+  TF_RETURN_IF_ERROR(CheckInput(graph));
   coordinator_ = nullptr;
-  training_requests_.clear();
-  training_inputs_.clear();
   last_model_.reset();
   if (options_.graph == nullptr) {
     Request train;
@@ -176,7 +136,7 @@ absl::Status EvalHook::Begin(BeginContext& context) {
       (absl::StrContains(name, ':') ? train.fetches : train.targets)
           .push_back(std::move(name));
     }
-    TF_RETURN_IF_ERROR(NoteTraining(graph, train));
+    TF_RETURN_IF_ERROR(input_->NoteTraining(graph, train));
   } else {
     TF_RETURN_IF_ERROR(scaffold_->Finalize(*options_.graph));
   }
@@ -234,79 +194,23 @@ Request EvalHook::StepRequest() const {
   return step;
 }
 
-std::vector<const Node*> EvalHook::NodesWithoutFeeds(const Graph& graph) const {
-  Request request;
-  if (options_.feeds == nullptr) request = StepRequest();
-  request.fetches.insert(request.fetches.end(), names_.final_metrics.begin(),
-                         names_.final_metrics.end());
-  request.targets.insert(request.targets.end(), options_.init_ops.begin(),
-                         options_.init_ops.end());
-  return internal::Closure(graph, request, {}).nodes();
-}
-
-absl::Status EvalHook::CheckIsFed(const Graph& graph) const {
-  for (const Node* node : NodesWithoutFeeds(graph)) {
-    if (!internal::NeedsFeed(node)) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the evaluation reads \"", node->name(),
-        "\", which nothing feeds; give feeds, which are those of metrics and "
-        "update_ops alone"));
+absl::Status EvalHook::CheckInput(const Graph& graph) {
+  Request around;
+  around.fetches = names_.final_metrics;
+  around.targets = options_.init_ops;
+  const bool is_fed = options_.feeds != nullptr;
+  input_.emplace(StepRequest(), std::move(around), is_fed);
+  if (!is_fed && !options_.max_steps.has_value()) {
+    TF_RETURN_IF_ERROR(input_->CheckEnds(graph));
   }
-  return absl::OkStatus();
-}
-
-absl::Status EvalHook::CheckItEnds(const Graph& graph) const {
-  if (options_.max_steps.has_value() || options_.feeds != nullptr) {
+  TF_RETURN_IF_ERROR(input_->CheckIsFed(graph));
+  // Whatever else runs, or feeds, may well be what fills the queues.
+  if (options_.graph == nullptr || options_.scaffold != nullptr || is_fed ||
+      !options_.init_ops.empty() || !options_.update_ops.empty() ||
+      !options_.session.target.empty()) {
     return absl::OkStatus();
   }
-  const internal::Closure closure(graph, StepRequest(), {});
-  if (std::any_of(closure.nodes().begin(), closure.nodes().end(),
-                  internal::ConsumesInput)) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      "max_steps is not set, and the metrics read no input that could end; set "
-      "it, or give feeds");
-}
-
-absl::Status EvalHook::CheckQueuesAreFilled(const Graph& graph) const {
-  // Whatever else runs, or feeds, may well be what does it.
-  if (options_.graph == nullptr || options_.scaffold != nullptr ||
-      options_.feeds != nullptr || !options_.init_ops.empty() ||
-      !options_.update_ops.empty() || !options_.session.target.empty()) {
-    return absl::OkStatus();
-  }
-  TF_ASSIGN_OR_RETURN(const std::vector<tensorflow::QueueRunnerDef> runners,
-                      graph.GetProtoCollection<tensorflow::QueueRunnerDef>(
-                          collection_keys::kQueueRunners));
-  std::vector<const Node*> nodes = NodesWithoutFeeds(graph);
-  std::set<std::string> found;
-  // Runners, whose nodes are added, may read from queues as well.
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    if (!internal::ConsumesInput(nodes[i])) continue;
-    for (const Node* input : InputsOf(nodes[i])) {
-      if (!absl::StrContains(input->type_string(), "Queue") ||
-          !found.insert(input->name()).second) {
-        continue;
-      }
-      Request filling;
-      for (const tensorflow::QueueRunnerDef& runner : runners) {
-        if (runner.queue_name() != input->name()) continue;
-        filling.targets.insert(filling.targets.end(),
-                               runner.enqueue_op_name().begin(),
-                               runner.enqueue_op_name().end());
-      }
-      if (filling.targets.empty()) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "the evaluation would wait for ever in \"", nodes[i]->name(),
-            "\", as nothing fills \"", input->name(),
-            "\"; give its graph a queue runner, or init_ops that do"));
-      }
-      const internal::Closure more(graph, filling, {});
-      nodes.insert(nodes.end(), more.nodes().begin(), more.nodes().end());
-    }
-  }
-  return absl::OkStatus();
+  return input_->CheckQueuesAreFilled(graph);
 }
 
 absl::Status EvalHook::AfterCreateSession(Session& session,
@@ -333,45 +237,10 @@ absl::StatusOr<SessionRunArgs> EvalHook::BeforeRun(SessionRunContext& context) {
     has_begun_events_ = false;
   }
   if (options_.graph == nullptr) {
-    const Request& request = context.original_args();
-    if (std::find(training_requests_.begin(), training_requests_.end(),
-                  request) == training_requests_.end()) {
-      TF_RETURN_IF_ERROR(NoteTraining(*context.session().graph(), request));
-    }
+    TF_RETURN_IF_ERROR(input_->NoteTraining(*context.session().graph(),
+                                            context.original_args()));
   }
   return SessionRunArgs();
-}
-
-absl::Status EvalHook::NoteTraining(const Graph& graph,
-                                    const Request& request) {
-  const internal::Closure closure(graph, request, request.feeds);
-  for (const Node* node : closure.nodes()) {
-    if (!internal::ConsumesInput(node)) continue;
-    for (const Node* input : InputsOf(node)) {
-      training_inputs_.insert(IdentityOf(input));
-    }
-  }
-  TF_RETURN_IF_ERROR(CheckInput(NodesWithoutFeeds(graph)));
-  if (training_requests_.size() == kMaxRequests) {
-    training_requests_.erase(training_requests_.begin());
-  }
-  training_requests_.push_back(request);
-  return absl::OkStatus();
-}
-
-absl::Status EvalHook::CheckInput(const std::vector<const Node*>& nodes) const {
-  for (const Node* node : nodes) {
-    if (internal::ChangesNothing(node)) continue;
-    for (const Node* input : InputsOf(node)) {
-      if (training_inputs_.count(IdentityOf(input)) == 0) continue;
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the evaluation runs \"", node->name(), "\", which would change \"",
-          input->name(),
-          "\", the input of training; feed the evaluation, or give it an "
-          "input of its own"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::Status EvalHook::AfterRun(SessionRunContext& context,
@@ -527,9 +396,7 @@ absl::StatusOr<std::optional<EvalResult>> EvalHook::RunSteps(Session& session,
     }
     if (result.num_steps == 0) {
       if (is_training) {
-        TF_RETURN_IF_ERROR(CheckInput(
-            internal::Closure(*session.graph(), StepRequest(), feeds.names())
-                .nodes()));
+        TF_RETURN_IF_ERROR(input_->CheckStep(*session.graph(), feeds.names()));
       }
       for (const std::string& operation : options_.init_ops) {
         TF_RETURN_IF_ERROR(session.Run(Target(operation)));

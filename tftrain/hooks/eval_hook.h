@@ -11,7 +11,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +22,7 @@
 #include "tftrain/checkpoint/checkpoint_pin.h"
 #include "tftrain/hooks/checkpoint_saver_listener.h"
 #include "tftrain/hooks/every.h"
+#include "tftrain/hooks/internal/eval_input.h"
 #include "tftrain/hooks/logging_tensor_hook.h"
 #include "tftrain/hooks/metric_source.h"
 #include "tftrain/hooks/second_or_step_timer.h"
@@ -215,14 +215,10 @@ class EvalHook : public SessionRunHook {
   };
 
   absl::Status FindNames(const Graph& graph);
-  absl::Status CheckItEnds(const Graph& graph) const;
-  absl::Status CheckQueuesAreFilled(const Graph& graph) const;
-  absl::Status CheckIsFed(const Graph& graph) const;
+  // That each evaluation gets input, and ends.
+  absl::Status CheckInput(const Graph& graph);
   // What each step of an evaluation runs, with the feeds if there are any.
   Request StepRequest() const;
-  // All operations that an evaluation runs without feeds.
-  std::vector<const tensorflow::Node*> NodesWithoutFeeds(
-      const Graph& graph) const;
 
   absl::Status EvaluateNewest();
   absl::Status EvaluateLive(Session& training);
@@ -246,13 +242,6 @@ class EvalHook : public SessionRunHook {
   void NoteFailed(int64_t step, const absl::Status& status);
   // Forgets what was found out about steps after `step`.
   void ForgetAfter(int64_t step);
-
-  // Takes note of what input training reads, unless it is an error because the
-  // evaluation, as far as it is known without its feeds, takes of it.
-  absl::Status NoteTraining(const Graph& graph, const Request& request);
-  // That none of `nodes` changes the input of training.
-  absl::Status CheckInput(
-      const std::vector<const tensorflow::Node*>& nodes) const;
   // The newest checkpoint, and a pin on it; nothing when there is none.
   absl::StatusOr<std::optional<std::pair<std::string, CheckpointPin>>>
   PinNewest() const;
@@ -265,6 +254,8 @@ class EvalHook : public SessionRunHook {
   // Null in the graph that is trained.
   const std::shared_ptr<Scaffold> scaffold_;
   Names names_;
+  // Of the graph that the hook has begun with.
+  std::optional<internal::EvalInput> input_;
 
   // That of the session with which the hook has begun.
   std::weak_ptr<Graph> training_graph_;
@@ -277,10 +268,6 @@ class EvalHook : public SessionRunHook {
   std::shared_ptr<Coordinator> queue_coordinator_;
   std::shared_ptr<EventFileWriter> writer_;
   bool has_begun_events_ = false;
-
-  // The callers' requests, and what holds the input they read.
-  std::vector<Request> training_requests_;
-  std::set<std::string> training_inputs_;
 
   std::optional<Model> last_model_;
   std::optional<EvalResult> last_result_;

@@ -12,10 +12,9 @@
 #include "absl/strings/match.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/base/file.h"
-#include "tftrain/coordination/queue_runner.h"
 #include "tftrain/hooks/best_checkpoint_hook.h"
-#include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/hooks/early_stopping_hook.h"
+#include "tftrain/hooks/eval_hook_for_test.h"
 #include "tftrain/hooks/internal/training_pause.h"
 #include "tftrain/hooks/time_limit_hook.h"
 #include "tftrain/summary/event_file_writer_cache.h"
@@ -30,8 +29,6 @@
 namespace tftrain {
 namespace {
 
-namespace ops = tensorflow::ops;
-
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
@@ -39,59 +36,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::Pair;
-
-// A CountingGraph() with the operation "close", after which its queue ends.
-GraphPtr GraphWithInput() {
-  GraphPtr graph = CountingGraph();
-  const auto queue = graph->FindOperation("queue");
-  CHECK(queue.ok());
-  ops::QueueClose(graph->scope().WithOpName("close"),
-                  tensorflow::Output(AsOutput({*queue, 0})));
-  CHECK(graph->status().ok()) << graph->status();
-  return graph;
-}
-
-// A CountingGraph() with the float input "from_runner:0", from a queue that a
-// queue runner fills: with ones, or not at all, as `fails` says.
-GraphPtr GraphWithQueueRunner(bool fails = false) {
-  GraphPtr graph = CountingGraph();
-  const tensorflow::Scope scope = graph->scope();
-  const ops::FIFOQueue queue(
-      scope.WithOpName("run_queue"), {tensorflow::DT_FLOAT},
-      ops::FIFOQueue::Shapes({tensorflow::PartialTensorShape({})}).Capacity(2));
-  tensorflow::Output one = ops::Const(scope, 1.0f);
-  if (fails)
-    one = ops::CheckNumerics(scope, ops::Log(scope, -1.0f), "injected");
-  const ops::QueueEnqueue enqueue(scope.WithOpName("enqueue"), queue.handle,
-                                  tensorflow::InputList({one}));
-  ops::QueueDequeue(scope.WithOpName("from_runner"), queue.handle,
-                    {tensorflow::DT_FLOAT});
-  const auto runner =
-      QueueRunner::Create(*graph, queue.handle, {enqueue.operation});
-  CHECK(runner.ok()) << runner.status();
-  CHECK(AddQueueRunner(*graph, **runner).ok());
-  CHECK(graph->status().ok()) << graph->status();
-  return graph;
-}
-
-// Adds the float input "from_behind:0" to a CountingGraph(), from a queue that
-// a queue runner fills out of the graph's own.
-void AddRunnerBehindTheQueue(Graph& graph) {
-  const tensorflow::Scope scope = graph.scope();
-  const ops::FIFOQueue queue(scope.WithOpName("behind"),
-                             {tensorflow::DT_FLOAT});
-  const auto next = graph.FindOperation("next");
-  CHECK(next.ok()) << next.status();
-  const ops::QueueEnqueue enqueue(
-      scope.WithOpName("enqueue_behind"), queue.handle,
-      tensorflow::InputList({tensorflow::Output(AsOutput({*next, 0}))}));
-  ops::QueueDequeue(scope.WithOpName("from_behind"), queue.handle,
-                    {tensorflow::DT_FLOAT});
-  const auto runner =
-      QueueRunner::Create(graph, queue.handle, {enqueue.operation});
-  CHECK(runner.ok()) << runner.status();
-  CHECK(AddQueueRunner(graph, **runner).ok());
-}
 
 // A disk that has room for checkpoints, but neither for notes on them nor for
 // a new folder.
@@ -112,73 +56,13 @@ class NoRoomForResults : public UnsyncedFileOps {
   }
 };
 
-class EvalHookTest : public ::testing::Test {
- protected:
-  EvalHookTest() {
-    options_.checkpoint_dir = dir_.path();
-    options_.on_result = [this](const EvalResult& result) {
-      results_.push_back(result);
-      return absl::OkStatus();
-    };
-  }
-
-  // Evaluates the graph that is trained on the values 1, 2 and 6 of x.
-  void EvaluateLive() {
-    options_.every = Every::Steps(2);
-    options_.metrics = {{"x", "x:0"}, {"w", "w_value:0"}};
-    options_.feeds = [](int64_t i) -> absl::StatusOr<Feeds> {
-      const std::vector<float> values = {1, 2, 6};
-      if (i == 3) return EndOfInputError("three are enough");
-      return Feeds{{"x:0", values[static_cast<size_t>(i)]}};
-    };
-  }
-
-  // Evaluates checkpoints in a graph of their own, with two inputs of a queue.
-  void EvaluateCheckpointsAlone() {
-    options_.graph = GraphWithInput();
-    options_.metrics = {{"w", "w_value:0"}, {"next", "next:0"}};
-    options_.init_ops = {"fill"};
-    options_.max_steps = 2;
-  }
-
-  std::unique_ptr<HookDriver> MakeRun(bool after_checkpoints = false,
-                                      std::vector<HookPtr> others = {}) {
-    hook_ = std::make_shared<EvalHook>(options_);
-    CheckpointSaverHook::Options saves;
-    saves.checkpoint_dir = dir_.path();
-    saves.save_steps = 2;
-    if (after_checkpoints) saves.listeners = {EvaluateCheckpoints(hook_)};
-    std::vector<HookPtr> hooks = {std::make_shared<CheckpointSaverHook>(saves),
-                                  hook_};
-    hooks.insert(hooks.end(), others.begin(), others.end());
-    auto run = std::make_unique<HookDriver>(std::move(hooks), dir_.path());
-    EXPECT_THAT(run->Open(), IsOk());
-    return run;
-  }
-
-  std::vector<int64_t> EvaluatedSteps() {
-    std::vector<int64_t> steps;
-    for (const EvalResult& result : results_) steps.push_back(result.step);
-    return steps;
-  }
-
-  std::map<std::string, double> MetricsOfStep(int64_t step) {
-    return Saver::Metrics(dir_ / absl::StrCat("model.ckpt-", step));
-  }
-
-  // The events in the only file of a folder.
-  std::vector<std::string> Events(const std::string& folder) {
-    const auto files = ListFolder(dir_ / folder);
-    EXPECT_THAT(files, IsOkAndHolds(::testing::SizeIs(1)));
-    if (!files.ok() || files->size() != 1) return {};
-    return Describe(JoinPath(dir_ / folder, files->front()));
-  }
-
-  const TempDir dir_;
-  EvalHook::Options options_;
-  std::shared_ptr<EvalHook> hook_;
-  std::vector<EvalResult> results_;
-};
+// The events in the only file of `folder`.
+std::vector<std::string> EventsIn(const std::string& folder) {
+  const auto files = ListFolder(folder);
+  EXPECT_THAT(files, IsOkAndHolds(::testing::SizeIs(1)));
+  if (!files.ok() || files->size() != 1) return {};
+  return Describe(JoinPath(folder, files->front()));
+}
 
 TEST_F(EvalHookTest, EvaluatesTheModelThatIsTrained) {
   // users.md row 62
@@ -193,8 +77,9 @@ TEST_F(EvalHookTest, EvaluatesTheModelThatIsTrained) {
   EXPECT_EQ(results_[0].num_steps, 3);
   EXPECT_EQ(results_[0].checkpoint, dir_ / "model.ckpt-2");
   EXPECT_THAT(MetricsOfStep(2), ElementsAre(Pair("w", 2), Pair("x", 3)));
-  EXPECT_THAT(Events("eval"), ElementsAre("START()@2", "w=2@2", "x=3@2",
-                                          "w=4@4", "x=3@4", "w=5@5", "x=3@5"));
+  EXPECT_THAT(EventsIn(dir_ / "eval"),
+              ElementsAre("START()@2", "w=2@2", "x=3@2", "w=4@4", "x=3@4",
+                          "w=5@5", "x=3@5"));
 }
 
 TEST_F(EvalHookTest, EvaluatesCheckpointsInAGraphOfItsOwn) {
@@ -214,7 +99,7 @@ TEST_F(EvalHookTest, EvaluatesCheckpointsInAGraphOfItsOwn) {
               ElementsAre(Pair("next", 2.5), Pair("w", 2)));
   EXPECT_THAT(MetricsOfStep(3),
               ElementsAre(Pair("test/next", 4.5), Pair("test/w", 3)));
-  EXPECT_THAT(Events("eval_test"),
+  EXPECT_THAT(EventsIn(dir_ / "eval_test"),
               ElementsAre("START()", "next=0.5", "w=0", "next=2.5@2", "w=2@2",
                           "next=4.5@3", "w=3@3"));
 }
@@ -255,7 +140,7 @@ TEST_F(EvalHookTest, AFullDiskCostsResultsAndNoTraining) {
   EXPECT_THAT(log.lines(), Contains(AllOf(HasSubstr("WARNING: "),
                                           HasSubstr(dir_ / "model.ckpt-2")))
                                .Times(1));
-  EXPECT_THAT(Events("eval"), Contains("w=4@4"));
+  EXPECT_THAT(EventsIn(dir_ / "eval"), Contains("w=4@4"));
 }
 
 TEST_F(EvalHookTest, NorDoesAFolderThatCannotBeRead) {
@@ -377,86 +262,6 @@ TEST_F(EvalHookTest, AnotherSessionsListIsNotEnough) {
                        HasSubstr("among the session's hooks")));
 }
 
-TEST_F(EvalHookTest, EndsWithItsInput) {
-  EvaluateCheckpointsAlone();
-  options_.init_ops = {"fill", "close"};
-  options_.max_steps.reset();
-  options_.every = Every::Steps(2);
-  options_.at_end = false;
-  auto run = MakeRun();
-
-  EXPECT_THAT(run->Train(3), IsOkAndHolds(ElementsAre(1, 2, 3)));
-
-  ASSERT_EQ(results_.size(), 1u);
-  EXPECT_EQ(results_[0].num_steps, 100);
-  EXPECT_EQ(results_[0].metrics["next"], 49.5);
-  EXPECT_THAT(run->Close(), IsOk());
-}
-
-TEST_F(EvalHookTest, QueueRunnersFillTheInputOfEachEvaluation) {
-  options_.graph = GraphWithQueueRunner();
-  options_.metrics = {{"ones", "from_runner:0"}};
-  options_.max_steps = 5;
-  auto run = MakeRun(/*after_checkpoints=*/true);
-
-  EXPECT_THAT(run->Train(3), IsOk());
-  EXPECT_THAT(run->Close(), IsOk());
-
-  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 2, 3));
-  EXPECT_THAT(MetricsOfStep(3), ElementsAre(Pair("ones", 1)));
-}
-
-TEST_F(EvalHookTest, AQueueRunnerThatFailsIsNoEndOfTheInput) {
-  options_.graph = GraphWithQueueRunner(/*fails=*/true);
-  options_.metrics = {{"ones", "from_runner:0"}};
-  options_.every = Every::Steps(2);
-  auto run = MakeRun();
-
-  EXPECT_THAT(run->Train(2),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       AllOf(HasSubstr("injected"),
-                             HasSubstr("the queue runner of \"run_queue\""))));
-}
-
-TEST_F(EvalHookTest, AQueueRunnerThatWaitsForInputHoldsNothingUp) {
-  // Beside the one that fills the input: it takes from a queue that the program
-  // was to fill.
-  options_.graph = GraphWithQueueRunner();
-  AddRunnerBehindTheQueue(*options_.graph);
-  options_.metrics = {{"ones", "from_runner:0"}};
-  options_.max_steps = 5;
-  auto run = MakeRun(/*after_checkpoints=*/true);
-  const absl::Duration before = Clock::Real()->Monotonic();
-  LogCapture log;
-
-  EXPECT_THAT(run->Train(3), IsOk());
-  EXPECT_THAT(run->Close(), IsOk());
-
-  EXPECT_THAT(EvaluatedSteps(), ElementsAre(0, 2, 3));
-  EXPECT_LT(Clock::Real()->Monotonic() - before, absl::Seconds(60));
-  // Its thread has ended as well.
-  EXPECT_THAT(log.lines(), Not(Contains(HasSubstr("enqueue_behind"))));
-}
-
-TEST_F(EvalHookTest, AQueueBehindOneThatNothingFillsIsRefused) {
-  options_.graph = CountingGraph();
-  AddRunnerBehindTheQueue(*options_.graph);
-  options_.metrics = {{"behind", "from_behind:0"}};
-
-  EXPECT_THAT(HookDriver({std::make_shared<EvalHook>(options_)}).Open(),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       HasSubstr("as nothing fills \"queue\"")));
-}
-
-TEST_F(EvalHookTest, AQueueThatNothingFillsIsRefused) {
-  options_.graph = CountingGraph();
-  options_.metrics = {{"next", "next:0"}};
-
-  EXPECT_THAT(HookDriver({std::make_shared<EvalHook>(options_)}).Open(),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       HasSubstr("as nothing fills \"queue\"")));
-}
-
 TEST_F(EvalHookTest, AStopFromOutsideBreaksAnEvaluationOff) {
   EvaluateLive();
   std::unique_ptr<HookDriver> run;
@@ -523,7 +328,8 @@ TEST_F(EvalHookTest, WhatThrowsAtTheEndHoldsNothingBack) {
   ASSERT_THAT(run->Close(), StatusIs(absl::StatusCode::kInternal,
                                      HasSubstr("thrown; in an evaluation")));
 
-  EXPECT_THAT(Events("eval"), ElementsAre("START()@1", "w=1@1", "x=3@1"));
+  EXPECT_THAT(EventsIn(dir_ / "eval"),
+              ElementsAre("START()@1", "w=1@1", "x=3@1"));
   // Nobody holds the folder's writer any more.
   EXPECT_THAT(EventFileWriterCache::Get(dir_ / "eval").value().use_count(), 1);
 }
@@ -559,144 +365,6 @@ TEST_F(EvalHookTest, ReadsStreamingMetricsAfterTheLastStep) {
   EXPECT_THAT(EvaluatedSteps(), ElementsAre(2, 4));
   EXPECT_EQ(results_[0].metrics["w"], 12);
   EXPECT_EQ(results_[1].metrics["w"], 14);
-}
-
-TEST_F(EvalHookTest, NeverTakesInputAwayFromTraining) {
-  // users.md row 44
-  options_.metrics = {{"next", "next:0"}};
-  options_.max_steps = 1;
-  options_.every = Every::Steps(50);
-
-  // That it is the input, the collection of train ops tells.
-  EXPECT_THAT(
-      HookDriver({std::make_shared<EvalHook>(options_)}).Open(),
-      StatusIs(absl::StatusCode::kFailedPrecondition,
-               HasSubstr("\"next\", which would change \"queue\", the input")));
-}
-
-TEST_F(EvalHookTest, NorDoWhatIsReadWithoutTheFeeds) {
-  EvaluateLive();
-  options_.final_metrics = {{"next", "next:0"}};
-  options_.feeds = [](int64_t) -> absl::StatusOr<Feeds> {
-    return Feeds{{"x:0", 1.0f}, {"next:0", 1.0f}};
-  };
-
-  EXPECT_THAT(HookDriver({std::make_shared<EvalHook>(options_)}).Open(),
-              StatusIs(absl::StatusCode::kFailedPrecondition,
-                       HasSubstr("\"queue\", the input of training")));
-}
-
-TEST_F(EvalHookTest, WhatIsFedTakesNothingAway) {
-  EvaluateLive();
-  options_.metrics = {{"next", "next:0"}};
-  options_.feeds = [](int64_t i) -> absl::StatusOr<Feeds> {
-    if (i == 2) return EndOfInputError("two are enough");
-    return Feeds{{"next:0", 4.0f}};
-  };
-  auto run = MakeRun();
-
-  EXPECT_THAT(run->Train(2), IsOk());
-
-  ASSERT_EQ(results_.size(), 1u);
-  EXPECT_EQ(results_[0].metrics["next"], 4);
-}
-
-TEST_F(EvalHookTest, NorByAnotherNameForIt) {
-  // Another operation for the queue, and its handle passed on.
-  GraphPtr graph = CountingGraph();
-  const tensorflow::Scope scope = graph->scope();
-  const auto queue = [&](const std::string& name) {
-    return ops::FIFOQueue(scope.WithOpName(name), {tensorflow::DT_FLOAT},
-                          ops::FIFOQueue::SharedName("input").Shapes(
-                              {tensorflow::PartialTensorShape({})}))
-        .handle;
-  };
-  const tensorflow::Output mine = queue("mine");
-  ops::QueueEnqueueMany(
-      scope.WithOpName("fill_input"), mine,
-      tensorflow::InputList({ops::Const(scope, {3.0f, 5.0f, 7.0f})}));
-  ops::QueueDequeue(scope.WithOpName("batch"), mine, {tensorflow::DT_FLOAT});
-  ops::QueueDequeue(scope.WithOpName("of_alias"), queue("alias"),
-                    {tensorflow::DT_FLOAT});
-  ops::QueueDequeue(scope.WithOpName("of_copy"),
-                    ops::Identity(scope.WithOpName("copy"), mine),
-                    {tensorflow::DT_FLOAT});
-  options_.max_steps = 1;
-  options_.every = Every::Steps(50);
-  for (const std::string name : {"of_alias", "of_copy"}) {
-    options_.metrics = {{"batch", name + ":0"}};
-    HookDriver run({std::make_shared<EvalHook>(options_)}, "", graph);
-    ASSERT_THAT(run.Open(), IsOk());
-    Session& session = run.session().raw_session();
-    ASSERT_THAT(session.Run(Target("fill_input")), IsOk());
-
-    // The first step fails, and so does each that is like it.
-    for (int i = 0; i < 2; ++i) {
-      EXPECT_THAT(
-          run.session().Run(
-              std::tuple{Target("train"), Fetch<float>("batch:0")}),
-          StatusIs(absl::StatusCode::kFailedPrecondition,
-                   AllOf(HasSubstr(name), HasSubstr("the input of training"))));
-    }
-  }
-}
-
-TEST_F(EvalHookTest, MayReadInputThatTrainingLeavesAlone) {
-  GraphPtr graph = CountingGraph();
-  const tensorflow::Scope scope = graph->scope();
-  const ops::FIFOQueue queue(
-      scope, {tensorflow::DT_FLOAT},
-      ops::FIFOQueue::Shapes({tensorflow::PartialTensorShape({})}));
-  ops::QueueEnqueueMany(
-      scope.WithOpName("fill_other"), queue.handle,
-      tensorflow::InputList({ops::Const(scope, {3.0f, 5.0f, 7.0f})}));
-  ops::QueueDequeue(scope.WithOpName("other"), queue.handle,
-                    {tensorflow::DT_FLOAT});
-  options_.metrics = {{"other", "other:0"}};
-  options_.init_ops = {"fill_other"};
-  options_.max_steps = 2;
-  options_.every = Every::Steps(1);
-  HookDriver run({std::make_shared<EvalHook>(options_)}, "", graph);
-  ASSERT_THAT(run.Open(), IsOk());
-
-  EXPECT_THAT(run.Train(1), IsOk());
-  ASSERT_EQ(results_.size(), 1u);
-  EXPECT_EQ(results_[0].metrics["other"], 4);
-
-  // As soon as a step reads it, it is training's.
-  EXPECT_THAT(
-      run.session().Run(std::tuple{Target("train"), Fetch<float>("other:0")}),
-      StatusIs(absl::StatusCode::kFailedPrecondition,
-               HasSubstr("the input of training")));
-}
-
-TEST_F(EvalHookTest, AnEvaluationWithoutInputIsAnErrorAndNotTheEnd) {
-  // users.md row 54
-  EvaluateLive();
-  options_.feeds = [](int64_t) -> absl::StatusOr<Feeds> {
-    return EndOfInputError("nothing");
-  };
-  auto run = MakeRun();
-
-  const absl::Status status = run->Train(2).status();
-
-  EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition,
-                               HasSubstr("found no input")));
-  EXPECT_FALSE(IsEndOfInput(status));
-}
-
-TEST_F(EvalHookTest, AnInputThatEndsElsewhereDoesNotEndTraining) {
-  EvaluateCheckpointsAlone();
-  // All is read before the steps begin, and then one more.
-  options_.init_ops = {"close", "next"};
-  options_.every = Every::Steps(2);
-  auto run = MakeRun();
-
-  const absl::Status status = run->Train(2).status();
-
-  EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition,
-                               HasSubstr("input ended outside the steps")));
-  EXPECT_FALSE(IsEndOfInput(status));
 }
 
 TEST_F(EvalHookTest, AnErrorOfTheEvaluationFailsTheStep) {
