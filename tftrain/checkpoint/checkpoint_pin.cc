@@ -3,6 +3,7 @@
 
 #include "tftrain/checkpoint/checkpoint_pin.h"
 
+#include "absl/status/status.h"
 #include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tftrain/base/file.h"

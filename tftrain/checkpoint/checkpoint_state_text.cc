@@ -3,6 +3,7 @@
 
 #include "tftrain/checkpoint/checkpoint_state_text.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>

@@ -6,11 +6,14 @@
 #ifndef TFTRAIN_CHECKPOINT_SAVER_TEST_MODEL_H_
 #define TFTRAIN_CHECKPOINT_SAVER_TEST_MODEL_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"

@@ -4,9 +4,11 @@
 #include "tftrain/coordination/queue_runner.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/cc/ops/data_flow_ops.h"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/cc/ops/const_op.h"
 #include "tensorflow/core/platform/errors.h"

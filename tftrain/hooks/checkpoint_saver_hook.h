@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "tftrain/base/clock.h"
 #include "tftrain/checkpoint/saver.h"
 #include "tftrain/hooks/checkpoint_saver_listener.h"

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tftrain/base/errors.h"

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tftrain/hooks/session_run_hook.h"
 #include "tftrain/session/runnable.h"

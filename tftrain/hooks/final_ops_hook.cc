@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "tftrain/base/errors.h"
 

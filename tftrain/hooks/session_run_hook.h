@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/coordination/coordinator.h"
 #include "tftrain/graph/graph.h"

@@ -21,6 +21,8 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/coordination/coordinator.h"

@@ -8,6 +8,7 @@
 
 #include <utility>
 
+#include "absl/status/status.h"
 #include "tftrain/base/errors.h"
 #include "tftrain/session/runnable.h"
 #include "tftrain/session/session.h"

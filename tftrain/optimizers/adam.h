@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "tftrain/optimizers/optimizer.h"
 
 namespace tftrain {

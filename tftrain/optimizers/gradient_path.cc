@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tensorflow/cc/framework/grad_op_registry.h"

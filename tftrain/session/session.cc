@@ -3,6 +3,7 @@
 
 #include "tftrain/session/session.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

@@ -8,6 +8,7 @@
 #ifndef TFTRAIN_SUMMARY_STEP_STATS_FOR_TEST_H_
 #define TFTRAIN_SUMMARY_STEP_STATS_FOR_TEST_H_
 
+#include <cstdint>
 #include <limits>
 #include <random>
 #include <string>

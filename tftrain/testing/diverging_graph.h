@@ -6,6 +6,9 @@
 #ifndef TFTRAIN_TESTING_DIVERGING_GRAPH_H_
 #define TFTRAIN_TESTING_DIVERGING_GRAPH_H_
 
+#include <cstdint>
+
+#include "absl/status/statusor.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tensorflow/core/platform/logging.h"

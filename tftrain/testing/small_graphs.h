@@ -6,9 +6,11 @@
 #ifndef TFTRAIN_TESTING_SMALL_GRAPHS_H_
 #define TFTRAIN_TESTING_SMALL_GRAPHS_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "tensorflow/cc/ops/resource_variable_ops.h"
 #include "tensorflow/cc/ops/standard_ops.h"
 #include "tensorflow/core/platform/logging.h"

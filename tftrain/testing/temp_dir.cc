@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "absl/log/check.h"
+#include "absl/status/statusor.h"
 #include "tftrain/base/file.h"
 
 namespace tftrain {

@@ -3,6 +3,7 @@
 
 #include "tftrain/checkpoint/internal/checkpoint_notes.h"
 
+#include <cerrno>
 #include <cmath>
 #include <functional>
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "tftrain/base/file.h"
 #include "tftrain/base/file_ops.h"

@@ -4,6 +4,7 @@
 #include "tftrain/checkpoint/internal/snapshot.h"
 
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>

@@ -16,6 +16,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/hooks/session_run_hook.h"

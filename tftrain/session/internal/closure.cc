@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 
 namespace tftrain::internal {

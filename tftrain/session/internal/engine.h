@@ -8,6 +8,7 @@
 #include <future>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "tensorflow/core/common_runtime/device_mgr.h"
