@@ -118,7 +118,7 @@ std::string IndexFileName(std::string_view prefix) {
 
 std::string DataFileName(std::string_view prefix, int shard, int num_shards) {
   CHECK(shard >= 0 && shard < num_shards)
-      << "shard " << shard << " of " << num_shards;
+      << absl::StrCat("shard ", shard, " of ", num_shards);
   return absl::StrFormat("%s%s%05d%s%05d", prefix, kDataInfix, shard, kOf,
                          num_shards);
 }
