@@ -21,6 +21,7 @@ namespace tftrain {
 namespace {
 
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // Trains three steps under the hook.
@@ -57,6 +58,21 @@ TEST(FinalOpsHookTest, KeepsAListAndAMapThatAreFed) {
   EXPECT_THAT(values.Get<float>({"x"}), IsOkAndHolds(7.0f));
   EXPECT_THAT(values.Get<float>({"both", 0}), IsOkAndHolds(3.0f));
   EXPECT_THAT(values.Get<float>({"both", 1}), IsOkAndHolds(1.5f));
+}
+
+TEST(FinalOpsHookTest, RunsWithoutHooks) {
+  // FOP-01
+  std::vector<std::string> calls;
+  auto hook = std::make_shared<FinalOpsHook>(Fetch<float>("w_value:0"));
+  HookDriver run({std::make_shared<RecordingHook>("A", &calls), hook,
+                  std::make_shared<RecordingHook>("B", &calls)});
+  ASSERT_THAT(run.Open(), IsOk());
+  calls.clear();
+
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_TRUE(hook->final_ops_values().has_value());
+  EXPECT_THAT(calls, ElementsAre("A.End", "B.End"));
 }
 
 TEST(FinalOpsHookTest, RunsNothingWhereNothingIsAskedFor) {

@@ -94,6 +94,8 @@ TEST_F(GlobalStepWaiterHookTest, NobodyWaitsForStepZero) {
     Options options;
     options.wait_until_step = step;
     Begin(options);
+    // The step could not even be read.
+    ASSERT_THAT(session_->Close(), IsOk());
     EXPECT_THAT(BeforeRun(), IsOk());
   }
 }
@@ -102,6 +104,7 @@ TEST_F(GlobalStepWaiterHookTest, TheFirstStepWaitsAndNoLaterOne) {
   // GSW-02
   LogCapture log;
   Options options;
+  EXPECT_EQ(options.poll_secs, 0.5);
   options.wait_until_step = 5;
   Begin(options);
   BeginToRun();

@@ -12,6 +12,7 @@
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
+#include "tftrain/testing/recording_hook.h"
 
 namespace tftrain {
 namespace {
@@ -84,6 +85,20 @@ TEST_F(LoggingTensorHookTest, CountsRunsAndNotGlobalSteps) {
               ElementsAre("1: c", "4: c", "7: c"));
 }
 
+TEST_F(LoggingTensorHookTest, AsksForNothingInOtherRuns) {
+  // LTH-04: nobody feeds what it logs in runs 2 and 3.
+  options_.tensors = {"x:0"};
+  options_.every_n_iter = 3;
+  options_.waits_for_input = false;
+  HookDriver run({std::make_shared<LoggingTensorHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(run.Train(1, {{"x:0", 1.0f}}), IsOk());
+  EXPECT_THAT(run.Train(2), IsOk());
+  EXPECT_THAT(run.Train(1, {{"x:0", 1.0f}}), IsOk());
+  EXPECT_THAT(run.Train(2), IsOk());
+}
+
 TEST_F(LoggingTensorHookTest, LogsAtTheFirstRunAfterSoManySeconds) {
   // LTH-09; a run takes a second.
   options_.every_n_secs = 2.5;
@@ -120,6 +135,22 @@ TEST_F(LoggingTensorHookTest, WhatCannotBeLoggedAtTheEndIsAWarning) {
 
   EXPECT_THAT(log.lines(),
               Contains(AllOf(HasSubstr("not logged"), HasSubstr("must feed"))));
+}
+
+TEST_F(LoggingTensorHookTest, TheRunAtTheEndHasNoHooks) {
+  // LTH-06
+  options_.at_end = true;
+  std::vector<std::string> calls;
+  HookDriver run({std::make_shared<RecordingHook>("A", &calls),
+                  std::make_shared<LoggingTensorHook>(options_),
+                  std::make_shared<RecordingHook>("B", &calls)});
+  ASSERT_THAT(run.Open(), IsOk());
+  calls.clear();
+
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_EQ(lines_.size(), 1u);
+  EXPECT_THAT(calls, ElementsAre("A.End", "B.End"));
 }
 
 TEST_F(LoggingTensorHookTest, LogsNothingAtTheEndAfterAnError) {

@@ -66,8 +66,10 @@ class StepCounterHookTest : public ::testing::Test {
 TEST_F(StepCounterHookTest, FirstTriggerOnlyStartsTheClock) {
   // SCH-03, SCH-05
   options_.every_n_steps = 10;
+  LogCapture log;
   EXPECT_THAT(Train(30),
               ElementsAre("global_step/sec=4@11", "global_step/sec=4@21"));
+  EXPECT_THAT(log.lines(), Contains(HasSubstr("global_step/sec: 4")).Times(2));
 }
 
 TEST_F(StepCounterHookTest, RecordsEveryHundredStepsByDefault) {
@@ -195,6 +197,12 @@ TEST_F(StepCounterHookTest, WarnsAtMostFiveTimesThatTheStepStandsStill) {
   EXPECT_THAT(run.Train(2, {{"increment:0", 0}}), IsOk());
   EXPECT_THAT(warnings(log), AllOf(Ge(1), Le(2)));
   EXPECT_THAT(run.Train(9, {{"increment:0", 0}}), IsOk());
+  EXPECT_EQ(warnings(log), 5);
+
+  // Nor does another hook say more.
+  HookDriver other({std::make_shared<StepCounterHook>(options_)});
+  ASSERT_THAT(other.Open(), IsOk());
+  EXPECT_THAT(other.Train(5, {{"increment:0", 0}}), IsOk());
   EXPECT_EQ(warnings(log), 5);
 }
 

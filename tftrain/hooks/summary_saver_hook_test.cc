@@ -178,6 +178,20 @@ TEST_F(SummarySaverHookTest, EachSessionBeginsWithItsStart) {
                           "constant=1.5@1"));
 }
 
+TEST_F(SummarySaverHookTest, SoDoesASecondOneOfTheSameHook) {
+  // SSH-07
+  const auto hook = std::make_shared<SummarySaverHook>(options_);
+  for (int session = 0; session < 2; ++session) {
+    HookDriver run({hook}, "", MakeGraph());
+    ASSERT_THAT(run.Open(), IsOk());
+    EXPECT_THAT(run.Train(1), IsOk());
+    EXPECT_THAT(run.Close(), IsOk());
+  }
+
+  EXPECT_THAT(Events(), ElementsAre("START()@1", "constant=1.5@1", "START()@1",
+                                    "constant=1.5@1"));
+}
+
 TEST_F(SummarySaverHookTest, WritesWhatItHasAfterAnError) {
   // users.md V3; reliability R14
   HookDriver run = MakeRun();

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tensorflow/core/framework/types.h"
 
@@ -60,6 +61,21 @@ std::string FloatText(T value, bool in_array) {
   return text;
 }
 
+// The float with the shortest text that reads back as `value`, of 16 bits.
+template <typename T>
+float Shortest(T value) {
+  const auto exact = static_cast<float>(value);
+  for (int digits = 0; digits < kMaxDigits; ++digits) {
+    float near = 0;
+    if (absl::SimpleAtof(ToChars(exact, std::chars_format::scientific, digits),
+                         &near) &&
+        static_cast<T>(near) == value) {
+      return near;
+    }
+  }
+  return exact;
+}
+
 // A Python bytes literal.
 std::string BytesText(std::string_view bytes) {
   const char quote = bytes.find('\'') != std::string_view::npos &&
@@ -94,11 +110,10 @@ std::string ElementText(const Tensor& tensor, int64_t i) {
     case tensorflow::DT_DOUBLE:
       return FloatText(tensor.flat<double>()(i), in_array);
     case tensorflow::DT_HALF:
-      return FloatText(static_cast<float>(tensor.flat<Eigen::half>()(i)),
-                       in_array);
+      return FloatText(Shortest(tensor.flat<Eigen::half>()(i)), in_array);
     case tensorflow::DT_BFLOAT16:
-      return FloatText(
-          static_cast<float>(tensor.flat<tensorflow::bfloat16>()(i)), in_array);
+      return FloatText(Shortest(tensor.flat<tensorflow::bfloat16>()(i)),
+                       in_array);
     case tensorflow::DT_INT8:
       return absl::StrCat(int{tensor.flat<int8_t>()(i)});
     case tensorflow::DT_UINT8:

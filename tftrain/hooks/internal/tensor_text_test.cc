@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
@@ -39,10 +40,16 @@ TEST(TensorTextTest, FloatsAreAsShortAsTheirTypeAllows) {
   EXPECT_EQ(Scalar(1e16), "1e+16");
   EXPECT_EQ(Scalar(std::numeric_limits<float>::quiet_NaN()), "nan");
   EXPECT_EQ(Scalar(-std::numeric_limits<double>::infinity()), "-inf");
+  EXPECT_EQ(Scalar(Eigen::half(0.1f)), "0.1");
+  EXPECT_EQ(Scalar(Eigen::half(2000.0f)), "2000.0");
+  EXPECT_EQ(Scalar(Eigen::half(-INFINITY)), "-inf");
+  EXPECT_EQ(Scalar(Eigen::half(NAN)), "nan");
+  EXPECT_EQ(Scalar(tensorflow::bfloat16(0.1f)), "0.1");
+  EXPECT_EQ(Scalar(tensorflow::bfloat16(1.0f / 3)), "0.334");
 }
 
 TEST(TensorTextTest, ArraysHaveNoExponents) {
-  // LTH-08
+  // LTH-08; numpy has some from 1e8 on.
   EXPECT_EQ(Vector<float>({1, 0.25f}), "[1. 0.25]");
   EXPECT_EQ(Vector<double>({1e-9, 1}), "[0. 1.]");
   EXPECT_EQ(Vector<double>({1.0 / 3}), "[0.33333333]");
