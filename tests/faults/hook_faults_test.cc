@@ -382,6 +382,8 @@ std::vector<std::string> Complaints(const Case& c, const Outcome& outcome) {
            absl::StrCat("hook ", i, " gets the right Judge"));
     expect(Called(outcome.calls, i, "AfterRun", good_runs - is_undone),
            absl::StrCat("hook ", i, " gets the right AfterRun"));
+    expect(Called(outcome.calls, i, "OnUndone", is_undone),
+           absl::StrCat("hook ", i, " gets the right OnUndone"));
   }
   std::vector<bool> rejected(outcome.runs.size(), false);
   if (!rejected.empty() && c.callback == "Judge") {

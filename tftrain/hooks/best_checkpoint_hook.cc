@@ -95,7 +95,8 @@ absl::Status BestCheckpointHook::Begin(BeginContext& context) {
                       options_.clock, "BestCheckpointHook");
 }
 
-absl::Status BestCheckpointHook::AfterCreateSession(Session&, Coordinator&) {
+absl::Status BestCheckpointHook::AfterCreateSession(Session& session,
+                                                    Coordinator&) {
   saver_ = options_.saver != nullptr ? options_.saver : scaffold_->saver();
   if (saver_ == nullptr || saver_->empty()) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -106,6 +107,10 @@ absl::Status BestCheckpointHook::AfterCreateSession(Session&, Coordinator&) {
     TF_RETURN_IF_ERROR(
         saver_->AddRetention(KeepBest{metric_, options_.keep, options_.mode}));
     told_ = saver_;
+  }
+  if (is_measuring()) {
+    TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
+    watch_.GoOnFrom(step);
   }
   best_.clear();
   TF_RETURN_IF_ERROR(CreateFolders(DirName(save_path_)));
@@ -119,9 +124,15 @@ absl::Status BestCheckpointHook::AfterCreateSession(Session&, Coordinator&) {
 }
 
 absl::StatusOr<SessionRunArgs> BestCheckpointHook::BeforeRun(
-    SessionRunContext& context) {
-  if (!is_measuring()) return SessionRunArgs();
-  return watch_.BeforeRun(context);
+    SessionRunContext&) {
+  return is_measuring() ? watch_.BeforeRun() : SessionRunArgs();
+}
+
+absl::Status BestCheckpointHook::OnUndone(SessionRunContext& context) {
+  if (!is_measuring()) return absl::OkStatus();
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  watch_.GoOnFrom(step);
+  return absl::OkStatus();
 }
 
 absl::Status BestCheckpointHook::AfterRun(SessionRunContext& context,

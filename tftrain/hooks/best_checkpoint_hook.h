@@ -117,6 +117,7 @@ class BestCheckpointHook : public SessionRunHook {
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
 
   // Errors: that of `source`.
   absl::Status AfterRun(SessionRunContext& context,

@@ -205,20 +205,27 @@ bool CheckpointSaverHook::IsSaved(const Session& session, int64_t step) const {
   return newest.ok() && *newest == restored;
 }
 
+absl::Status CheckpointSaverHook::OnUndone(SessionRunContext&) {
+  StartAnew();
+  return absl::OkStatus();
+}
+
+void CheckpointSaverHook::StartAnew() {
+  last_saved_step_.reset();
+  timer_->Reset();
+}
+
 absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
                                            const SessionRunValues&) {
   if (saving_step_.has_value() && saving_.done()) {
     TF_RETURN_IF_ERROR(FinishInStep(context));
   }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-  if (context.taken_back() ||
-      (last_saved_step_.has_value() &&
-       (step < *last_saved_step_ ||
-        (step == *last_saved_step_ &&
-         !saver_->CheckpointOf(context.session(), save_path_, step))))) {
-    // The newest checkpoint may not be of the session's past.
-    last_saved_step_.reset();
-    timer_->Reset();
+  if (last_saved_step_.has_value() &&
+      (step < *last_saved_step_ ||
+       (step == *last_saved_step_ &&
+        !saver_->CheckpointOf(context.session(), save_path_, step)))) {
+    StartAnew();
   }
   // One that is due while another is written waits for it, and one of a bad
   // state for a good one.

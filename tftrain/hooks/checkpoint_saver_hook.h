@@ -142,6 +142,7 @@ class CheckpointSaverHook : public SessionRunHook {
   // into the folder; those of writing and of the listeners.
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
   absl::Status End(Session& session) override;
@@ -162,6 +163,10 @@ class CheckpointSaverHook : public SessionRunHook {
   absl::Status WriteGraph(const Graph& graph);
   // Whether this folder's newest checkpoint is what the session holds.
   bool IsSaved(const Session& session, int64_t step) const;
+
+  // Lets the next step be saved: the newest checkpoint may not be of the
+  // session's past any more.
+  void StartAnew();
 
   // A whole save, in the foreground, which must not fail.
   absl::Status Save(Session& session, int64_t step);

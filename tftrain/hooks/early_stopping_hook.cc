@@ -56,6 +56,26 @@ absl::Status EarlyStoppingHook::Begin(BeginContext& context) {
                       options_.clock, "EarlyStoppingHook");
 }
 
+absl::Status EarlyStoppingHook::AfterCreateSession(Session& session,
+                                                   Coordinator&) {
+  TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
+  GoOnFrom(step);
+  return absl::OkStatus();
+}
+
+absl::Status EarlyStoppingHook::OnUndone(SessionRunContext& context) {
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  GoOnFrom(step);
+  return absl::OkStatus();
+}
+
+void EarlyStoppingHook::GoOnFrom(int64_t step) {
+  if (!watch_.GoOnFrom(step)) return;
+  if (best_.has_value() && best_->step > step) best_.reset();
+  smoothed_.reset();
+  waited_ = 0;
+}
+
 absl::Status EarlyStoppingHook::NeverAppeared() const {
   return absl::FailedPreconditionError(absl::StrCat(
       "the metric \"", name_, "\" has had no value in ", steps_without_,
@@ -65,17 +85,11 @@ absl::Status EarlyStoppingHook::NeverAppeared() const {
 
 absl::StatusOr<SessionRunArgs> EarlyStoppingHook::BeforeRun(
     SessionRunContext& context) {
-  if (context.taken_back()) {
-    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-    if (best_.has_value() && best_->step > step) best_.reset();
-    smoothed_.reset();
-    waited_ = 0;
-  }
   if (options_.start_from_step > 0 &&
       (!has_appeared_ || options_.source == nullptr)) {
     TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
     if (step + 1 < options_.start_from_step) {
-      return watch_.BeforeRun(context, /*wanted=*/false);
+      return watch_.BeforeRun(/*wanted=*/false);
     }
   }
   if (!has_appeared_) {
@@ -84,7 +98,7 @@ absl::StatusOr<SessionRunArgs> EarlyStoppingHook::BeforeRun(
     }
     ++steps_without_;
   }
-  return watch_.BeforeRun(context);
+  return watch_.BeforeRun();
 }
 
 absl::Status EarlyStoppingHook::AfterRun(SessionRunContext& context,

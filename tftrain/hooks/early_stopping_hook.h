@@ -29,12 +29,12 @@ namespace tftrain {
 // A value that is not finite (NaN, an infinity) is a check without an
 // improvement. It is never the best value, and does not enter the smoothing.
 //
-// When training is taken back (SessionRunContext::taken_back), a best value of
-// a later step is forgotten, and the checks are counted, and smoothed, anew.
-//
-// What the hook knows, it keeps from one session to the next, as in a recovery;
-// a new process begins anew. Give it the value to beat as `baseline` there:
-// Saver::Metrics() of the best checkpoint has it.
+// What the hook knows, it keeps from one session to the next. When training is
+// taken back, by a Judge() or by a new session that begins at an earlier step
+// than the last one judged, a best value of a later step is forgotten, and the
+// checks are counted, and smoothed, anew. A new process knows nothing: give it
+// the value to beat as `baseline`, which Saver::Metrics() of the best
+// checkpoint has.
 //
 // Confined: the session calls a hook from one thread.
 // Python: tf.estimator's stop_if_no_decrease_hook, which is silently without
@@ -101,8 +101,12 @@ class EarlyStoppingHook : public SessionRunHook {
   // not measure.
   absl::Status Begin(BeginContext& context) override;
 
+  absl::Status AfterCreateSession(Session& session,
+                                  Coordinator& coordinator) override;
+
   // Errors: kFailedPrecondition when the metric should have appeared.
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
 
   // Errors: that of `source`.
   absl::Status AfterRun(SessionRunContext& context,
@@ -123,6 +127,8 @@ class EarlyStoppingHook : public SessionRunHook {
  private:
   absl::Status CheckOptions() const;
   absl::Status NeverAppeared() const;
+  // Training goes on from `step`; what is known of later steps is forgotten.
+  void GoOnFrom(int64_t step);
   // Takes note of a measurement.
   void TakeNote(const Measurement& measured);
   // The same of a value; returns whether it is an improvement.

@@ -8,11 +8,13 @@
 
 #include <vector>
 
+#include "tftrain/hooks/checkpoint_saver_hook.h"
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/non_finite.h"
 #include "tftrain/testing/recording_hook.h"
+#include "tftrain/testing/temp_dir.h"
 
 namespace tftrain {
 namespace {
@@ -137,15 +139,38 @@ TEST_F(EarlyStoppingHookTest, ChecksAtItsCadence) {
 }
 
 TEST_F(EarlyStoppingHookTest, KnowsItsBestInTheNextSession) {
-  EXPECT_EQ(StepsOf({3, 4}), 2);
-  EXPECT_THAT(run_->Close(), IsOk());
+  const TempDir dir;
+  hook_ = std::make_shared<EarlyStoppingHook>(options_);
+  for (const std::vector<float>& losses :
+       {std::vector<float>{3, 4}, std::vector<float>{3.5}}) {
+    HookDriver run({SaveCheckpoints(dir.path(), Every::Steps(1000)), hook_},
+                   dir.path());
+    ASSERT_THAT(run.Open(), IsOk());
+    for (const float loss : losses) {
+      EXPECT_FALSE(run.session().ShouldStop());
+      EXPECT_THAT(run.Train(1, {{"x:0", loss}}), IsOk());
+    }
+    EXPECT_THAT(run.Close(), IsOk());
+  }
 
-  HookDriver next({hook_});
-  ASSERT_THAT(next.Open(), IsOk());
-  EXPECT_THAT(next.Train(1, {{"x:0", 3.5f}}), IsOk());
-
-  EXPECT_TRUE(next.session().ShouldStop());
   EXPECT_EQ(hook_->checks_without_improvement(), 2);
+  EXPECT_EQ(hook_->best()->step, 1);
+}
+
+TEST_F(EarlyStoppingHookTest, StepsThatWereLostAreJudgedAnew) {
+  // -50 is of a step that no checkpoint has.
+  hook_ = std::make_shared<EarlyStoppingHook>(options_);
+  for (int session = 0; session < 2; ++session) {
+    HookDriver run({hook_});
+    ASSERT_THAT(run.Open(), IsOk());
+    for (const float loss : {5.0f, 4.0f, session == 0 ? -50.0f : 3.0f, 2.0f}) {
+      EXPECT_FALSE(run.session().ShouldStop());
+      EXPECT_THAT(run.Train(1, {{"x:0", loss}}), IsOk());
+    }
+  }
+
+  EXPECT_EQ(hook_->best()->step, 4);
+  EXPECT_EQ(hook_->best()->value, 2);
 }
 
 TEST_F(EarlyStoppingHookTest, ASourceIsJudgedWhenItHasSomethingNew) {

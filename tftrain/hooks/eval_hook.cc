@@ -217,25 +217,26 @@ absl::Status EvalHook::AfterCreateSession(Session& session,
                                           Coordinator& coordinator) {
   coordinator_ = &coordinator;
   TF_ASSIGN_OR_RETURN(const int64_t step, session.GlobalStep());
-  if (timer_.has_value()) timer_->UpdateLastTriggeredStep(step);
-  ForgetAfter(step);
+  GoOnFrom(step);
   return absl::OkStatus();
 }
 
-void EvalHook::ForgetAfter(int64_t step) {
+absl::Status EvalHook::OnUndone(SessionRunContext& context) {
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  GoOnFrom(step);
+  return absl::OkStatus();
+}
+
+void EvalHook::GoOnFrom(int64_t step) {
+  if (timer_.has_value()) timer_->UpdateLastTriggeredStep(step);
+  if (last_model_.has_value() && last_model_->step > step) last_model_.reset();
   if (last_result_.has_value() && last_result_->step > step) {
     last_result_.reset();
+    has_begun_events_ = false;
   }
 }
 
 absl::StatusOr<SessionRunArgs> EvalHook::BeforeRun(SessionRunContext& context) {
-  if (context.taken_back()) {
-    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-    if (timer_.has_value()) timer_->UpdateLastTriggeredStep(step);
-    ForgetAfter(step);
-    last_model_.reset();
-    has_begun_events_ = false;
-  }
   if (options_.graph == nullptr) {
     TF_RETURN_IF_ERROR(input_->NoteTraining(*context.session().graph(),
                                             context.original_args()));

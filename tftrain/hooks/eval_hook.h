@@ -74,7 +74,7 @@ struct EvalResult {
 // no evaluation begins after it, also not at the end, and one that runs ends
 // with the step it is in, without a result.
 //
-// When training is taken back (SessionRunContext::taken_back), a result of a
+// When training is taken back, by a Judge() or by a new session, a result of a
 // later step is forgotten, and `every` counts from there.
 //
 // In the list of hooks it stands behind the CheckpointSaverHook, and before
@@ -167,6 +167,7 @@ class EvalHook : public SessionRunHook {
   // Errors: kFailedPrecondition when the step reads what the evaluation would
   // take away from it.
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
 
   // Errors: those of Evaluate().
   absl::Status AfterRun(SessionRunContext& context,
@@ -240,8 +241,9 @@ class EvalHook : public SessionRunHook {
   // Notes the metrics on the checkpoint.
   void Note(const EvalResult& result);
   void NoteFailed(int64_t step, const absl::Status& status);
-  // Forgets what was found out about steps after `step`.
-  void ForgetAfter(int64_t step);
+  // Training goes on from `step`; what was found out about later steps is
+  // forgotten.
+  void GoOnFrom(int64_t step);
   // The newest checkpoint, and a pin on it; nothing when there is none.
   absl::StatusOr<std::optional<std::pair<std::string, CheckpointPin>>>
   PinNewest() const;

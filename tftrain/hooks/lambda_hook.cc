@@ -34,6 +34,11 @@ absl::StatusOr<StepVerdict> LambdaHook::Judge(SessionRunContext& context,
   return options_.judge(context, values);
 }
 
+absl::Status LambdaHook::OnUndone(SessionRunContext& context) {
+  return options_.on_undone != nullptr ? options_.on_undone(context)
+                                       : absl::OkStatus();
+}
+
 absl::Status LambdaHook::AfterRun(SessionRunContext& context,
                                   const SessionRunValues& values) {
   return options_.after_run != nullptr ? options_.after_run(context, values)
@@ -68,13 +73,14 @@ absl::Status OnStepHook::AfterCreateSession(Session& session, Coordinator&) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SessionRunArgs> OnStepHook::BeforeRun(
-    SessionRunContext& context) {
-  if (context.taken_back()) {
-    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-    step_.Start(step);
-    timer_->Reset();
-  }
+absl::Status OnStepHook::OnUndone(SessionRunContext& context) {
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  step_.Start(step);
+  timer_->Reset();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionRunArgs> OnStepHook::BeforeRun(SessionRunContext&) {
   is_due_ = timer_->ShouldTriggerForStep(step_.next());
   return is_due_ ? args_ : SessionRunArgs();
 }
@@ -83,7 +89,8 @@ absl::Status OnStepHook::AfterRun(SessionRunContext& context,
                                   const SessionRunValues& values) {
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   step_.Advance(step);
-  if (!is_due_) return absl::OkStatus();
+  // It may have seemed due, and the run was shorter than the one before.
+  if (!is_due_ || !timer_->ShouldTriggerForStep(step)) return absl::OkStatus();
   timer_->UpdateLastTriggeredStep(step);
   return fn_(context, step, values);
 }

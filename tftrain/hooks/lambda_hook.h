@@ -50,6 +50,7 @@ class LambdaHook : public SessionRunHook {
     std::function<absl::StatusOr<StepVerdict>(SessionRunContext&,
                                               const SessionRunValues&)>
         judge;
+    std::function<absl::Status(SessionRunContext&)> on_undone;
     std::function<absl::Status(SessionRunContext&, const SessionRunValues&)>
         after_run;
     std::function<absl::Status(Session&)> end;
@@ -72,6 +73,7 @@ class LambdaHook : public SessionRunHook {
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
   absl::StatusOr<StepVerdict> Judge(SessionRunContext& context,
                                     const SessionRunValues& values) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
   absl::Status End(Session& session) override;
@@ -99,6 +101,7 @@ class OnStepHook : public SessionRunHook {
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
 
   // Errors: those of the function.
   absl::Status AfterRun(SessionRunContext& context,

@@ -61,6 +61,35 @@ TEST(OnStepTest, KeepsItsCadenceWhereARunIsManySteps) {
               ElementsAre(Pair(10, 1.5f), Pair(30, 1.5f), Pair(50, 1.5f)));
 }
 
+TEST(OnStepTest, KeepsItsCadenceWhereRunsDiffer) {
+  std::vector<int64_t> seen;
+  HookDriver run(
+      {OnStep(Every::Steps(100), [&](int64_t step) { seen.push_back(step); })});
+  ASSERT_THAT(run.Open(), IsOk());
+
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_THAT(run.Train(1, {{"increment:0", 50}}), IsOk());
+    EXPECT_THAT(run.Train(5, {{"increment:0", 1}}), IsOk());
+  }
+
+  EXPECT_THAT(seen, ElementsAre(50, 161));
+}
+
+TEST(OnStepTest, ARunThatDoesNotTrainIsNoStep) {
+  // As where the gradients of several runs are gathered for one step.
+  std::vector<int64_t> seen;
+  HookDriver run(
+      {OnStep(Every::Steps(2), [&](int64_t step) { seen.push_back(step); })});
+  ASSERT_THAT(run.Open(), IsOk());
+
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_THAT(run.Train(3, {{"increment:0", 0}}), IsOk());
+    EXPECT_THAT(run.Train(1), IsOk());
+  }
+
+  EXPECT_THAT(seen, ElementsAre(0, 2, 4));
+}
+
 TEST(OnStepTest, EachFetchWithAValueIsAnArgument) {
   std::vector<std::string> seen;
   const std::tuple fetches{Fetch<float>("constant:0"), Target("fill"),
@@ -170,6 +199,7 @@ TEST(OnStepTest, MistakesAreToldByCreate) {
 
 TEST(LambdaHookTest, CallsTheFunctionOfEachCallback) {
   std::vector<std::string> calls;
+  StepVerdict verdict = StepVerdict::kGood;
   const Fetch<float> constant("constant:0");
   LambdaHook::Options options;
   options.name = "mine";
@@ -188,7 +218,11 @@ TEST(LambdaHookTest, CallsTheFunctionOfEachCallback) {
   options.judge = [&](SessionRunContext&, const SessionRunValues& values) {
     calls.push_back("judge");
     EXPECT_THAT(values.Get(constant), IsOkAndHolds(1.5f));
-    return StepVerdict::kGood;
+    return verdict;
+  };
+  options.on_undone = [&](SessionRunContext&) {
+    calls.push_back("on_undone");
+    return absl::OkStatus();
   };
   options.after_run = [&](SessionRunContext&, const SessionRunValues& values) {
     calls.push_back("after_run");
@@ -207,15 +241,18 @@ TEST(LambdaHookTest, CallsTheFunctionOfEachCallback) {
 
   const absl::Status status = run.Train(1).status();
   EXPECT_THAT(status.message(), HasSubstr("in mine::AfterRun"));
+  verdict = StepVerdict::kUndone;
+  EXPECT_THAT(run.Train(1), IsOk());
   EXPECT_THAT(run.Close(), IsOk());
   HookDriver failing({std::make_shared<LambdaHook>(options)});
   ASSERT_THAT(failing.Open(), IsOk());
   failing.Close(absl::UnknownError("of the body")).IgnoreError();
 
   EXPECT_THAT(
-      calls, ElementsAre("begin", "after_create_session", "before_run", "judge",
-                         "after_run", "end", "begin", "after_create_session",
-                         "on_abort of the body"));
+      calls,
+      ElementsAre("begin", "after_create_session", "before_run", "judge",
+                  "after_run", "before_run", "judge", "on_undone", "end",
+                  "begin", "after_create_session", "on_abort of the body"));
 }
 
 TEST(LambdaHookTest, DoesNothingWithoutFunctions) {

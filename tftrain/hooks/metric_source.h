@@ -24,8 +24,8 @@ struct Measurement {
 };
 
 // Tells the newest measurement, or nothing as long as there is none; not one of
-// a step that was undone (SessionRunContext::taken_back). Asked after each step
-// and at the end, on the thread that runs it; a measurement is a new one if its
+// a step that was undone (SessionRunHook::OnUndone). Asked after each step and
+// at the end, on the thread that runs it; a measurement is a new one if its
 // step differs from the last one's. It is asked in Begin() as well, only for
 // its error, such as that nobody measures this metric: an error is one of
 // Create(), Run() or Close(). MetricOf() of eval_hook.h makes one.

@@ -157,17 +157,18 @@ absl::Status MetricsHook::AfterCreateSession(Session& session, Coordinator&) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SessionRunArgs> MetricsHook::BeforeRun(
-    SessionRunContext& context) {
-  if (context.taken_back()) {
-    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-    step_.Start(step);
-    timer_->Reset();
-    // A file that cannot be repaired now is by the next row.
-    for (const auto* file : {&json_, &csv_}) {
-      if (*file != nullptr) (*file)->Open(step).IgnoreError();
-    }
+absl::Status MetricsHook::OnUndone(SessionRunContext& context) {
+  TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  step_.Start(step);
+  timer_->Reset();
+  // A file that cannot be repaired now is by the next row.
+  for (const auto* file : {&json_, &csv_}) {
+    if (*file != nullptr) (*file)->Open(step).IgnoreError();
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionRunArgs> MetricsHook::BeforeRun(SessionRunContext&) {
   is_requested_ = timer_->ShouldTriggerForStep(step_.next());
   return is_requested_ ? args_ : SessionRunArgs();
 }
@@ -176,7 +177,11 @@ absl::Status MetricsHook::AfterRun(SessionRunContext& context,
                                    const SessionRunValues& values) {
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   // A run that did not train, such as on other input, has no row.
-  if (!step_.Advance(step) || !is_requested_) return absl::OkStatus();
+  const bool has_trained = step_.Advance(step);
+  // It may have seemed due, and the run was shorter than the one before.
+  if (!has_trained || !is_requested_ || !timer_->ShouldTriggerForStep(step)) {
+    return absl::OkStatus();
+  }
   timer_->UpdateLastTriggeredStep(step);
   const std::string time = absl::StrFormat(
       "%.3f", absl::ToDoubleSeconds(clock_->Now() - absl::UnixEpoch()));

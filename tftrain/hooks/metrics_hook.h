@@ -102,6 +102,7 @@ class MetricsHook : public SessionRunHook {
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
 
   // Errors: kInvalidArgument when a tensor holds more than one number.
   absl::Status AfterRun(SessionRunContext& context,

@@ -110,6 +110,23 @@ TEST_F(MetricsHookTest, KeepsItsCadenceWhereARunIsManySteps) {
             "30,1000000000.000,1.0\n");
 }
 
+TEST_F(MetricsHookTest, KeepsItsCadenceWhereRunsDiffer) {
+  options_.every = Every::Steps(100);
+  options_.csv_path = dir_ / "m.csv";
+  HookDriver run({std::make_shared<MetricsHook>(options_)});
+  ASSERT_THAT(run.Open(), IsOk());
+
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_THAT(run.Train(1, {{"x:0", 1.0f}, {"increment:0", 50}}), IsOk());
+    EXPECT_THAT(run.Train(5, {{"x:0", 1.0f}, {"increment:0", 1}}), IsOk());
+  }
+
+  EXPECT_EQ(Read("m.csv"),
+            "step,time,loss\n"
+            "50,1000000000.000,1.0\n"
+            "161,1000000000.000,1.0\n");
+}
+
 TEST_F(MetricsHookTest, ValuesThatAreNotFiniteStayReadable) {
   options_.json_path = dir_ / "m.jsonl";
   options_.csv_path = dir_ / "m.csv";

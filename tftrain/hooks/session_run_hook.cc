@@ -70,6 +70,10 @@ absl::StatusOr<StepVerdict> SessionRunHook::Judge(SessionRunContext&,
   return StepVerdict::kGood;
 }
 
+absl::Status SessionRunHook::OnUndone(SessionRunContext&) {
+  return absl::OkStatus();
+}
+
 absl::Status SessionRunHook::AfterRun(SessionRunContext&,
                                       const SessionRunValues&) {
   return absl::OkStatus();

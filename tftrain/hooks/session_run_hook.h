@@ -137,28 +137,20 @@ class SessionRunContext {
   // the timeout of the step.
   absl::StatusOr<int64_t> GlobalStep();
 
-  // Whether the step before was undone by a Judge(): what hooks know of the
-  // global step may be of a later one. Stays true until a step is not undone,
-  // and no AfterRun() of it fails.
-  bool taken_back() const { return taken_back_; }
-
   // Ends training after this step: ShouldStop() answers true from then on, and
   // `reason` is told. The step itself is finished in any case.
   void RequestStop(std::string reason = "");
   bool stop_requested() const { return stop_requested_; }
   const std::string& stop_reason() const { return stop_reason_; }
 
-  // For the session that runs the hooks: the step number must be read again;
-  // the step before was undone.
+  // For the session that runs the hooks: the step number must be read again.
   void StartPhase() { global_step_.reset(); }
-  void set_taken_back(bool taken_back) { taken_back_ = taken_back; }
 
  private:
   Session* session_;
   const Request* original_;
   const int64_t timeout_in_ms_;
   std::optional<int64_t> global_step_;
-  bool taken_back_ = false;
   bool stop_requested_ = false;
   std::string stop_reason_;
 };
@@ -208,7 +200,7 @@ enum class StepVerdict {
   kBad,
   // The hook has put the variables back to what they were earlier: it is as if
   // there had been no step. The caller of Run() gets its values all the same,
-  // and hooks hear of it in the next step (SessionRunContext::taken_back).
+  // and each hook its OnUndone().
   kUndone,
 };
 
@@ -216,9 +208,10 @@ enum class StepVerdict {
 // may end training. Every callback is optional.
 //
 // Order: Begin -> AfterCreateSession -> (BeforeRun -> Judge -> AfterRun)* ->
-// End; after a failure OnAbort ends it instead. Several hooks are called in the
-// order of their list, in every callback; the Judge() of all comes before the
-// AfterRun() of any.
+// End; after a failure OnAbort ends it instead, and OnUndone comes in place of
+// AfterRun in a step that was undone. Several hooks are called in the order of
+// their list, in every callback; the Judge() of all comes before the AfterRun()
+// of any.
 //
 // All callbacks run on the thread that called the session (Create, Run or
 // Close), no lock is held meanwhile, and an exception thrown by one counts as
@@ -282,6 +275,14 @@ class SessionRunHook {
   // no such call.
   virtual absl::StatusOr<StepVerdict> Judge(SessionRunContext& context,
                                             const SessionRunValues& values);
+
+  // When: after a step that a Judge() undid; context.GlobalStep() is where
+  // training goes on, mostly before the step it was at. Thread: that of Run().
+  // Graph: frozen. May: forget what the hook knows of later steps, which come
+  // again, and begin its cadence anew; ask for a stop; run the plain session.
+  // An error is what Run() returns; later hooks are called all the same. Not
+  // called after any other step. Python has no such call.
+  virtual absl::Status OnUndone(SessionRunContext& context);
 
   // When: after each step that succeeded. Thread: that of Run(). Graph: frozen.
   // May: look at `values`, which are what this hook asked for; ask for a stop;

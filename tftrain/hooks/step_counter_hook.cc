@@ -44,9 +44,18 @@ absl::Status StepCounterHook::Begin(BeginContext& context) {
 }
 
 absl::Status StepCounterHook::AfterCreateSession(Session&, Coordinator&) {
+  StartAnew();
+  return absl::OkStatus();
+}
+
+absl::Status StepCounterHook::OnUndone(SessionRunContext&) {
+  StartAnew();
+  return absl::OkStatus();
+}
+
+void StepCounterHook::StartAnew() {
   timer_->Reset();
   last_step_.reset();
-  return absl::OkStatus();
 }
 
 absl::StatusOr<SessionRunArgs> StepCounterHook::BeforeRun(SessionRunContext&) {
@@ -56,10 +65,6 @@ absl::StatusOr<SessionRunArgs> StepCounterHook::BeforeRun(SessionRunContext&) {
 
 absl::Status StepCounterHook::AfterRun(SessionRunContext& context,
                                        const SessionRunValues&) {
-  if (context.taken_back()) {
-    timer_->Reset();
-    last_step_.reset();
-  }
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   if (timer_->ShouldTriggerForStep(step)) Record(step);
   if (std::exchange(has_run_, false) && step == last_step_) {

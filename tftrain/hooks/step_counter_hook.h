@@ -60,12 +60,14 @@ class StepCounterHook : public SessionRunHook {
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues& values) override;
   absl::Status End(Session& session) override;
   void OnAbort(const absl::Status& status) override;
 
  private:
+  void StartAnew();
   void Record(int64_t step);
   void WarnIfTraining(const Request& request, int64_t step) const;
 

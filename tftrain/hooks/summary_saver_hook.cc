@@ -64,18 +64,21 @@ absl::Status SummarySaverHook::Begin(BeginContext& context) {
 }
 
 absl::Status SummarySaverHook::AfterCreateSession(Session&, Coordinator&) {
-  is_first_run_ = true;
-  timer_->Reset();
+  StartAnew();
   return absl::OkStatus();
 }
 
-absl::StatusOr<SessionRunArgs> SummarySaverHook::BeforeRun(
-    SessionRunContext& context) {
-  if (context.taken_back()) {
-    // As after a restart.
-    is_first_run_ = true;
-    timer_->Reset();
-  }
+absl::Status SummarySaverHook::OnUndone(SessionRunContext&) {
+  StartAnew();
+  return absl::OkStatus();
+}
+
+void SummarySaverHook::StartAnew() {
+  is_first_run_ = true;
+  timer_->Reset();
+}
+
+absl::StatusOr<SessionRunArgs> SummarySaverHook::BeforeRun(SessionRunContext&) {
   is_requested_ =
       writer_ != nullptr && !args_.empty() &&
       (is_first_run_ || timer_->ShouldTriggerForStep(last_step_ + 1));

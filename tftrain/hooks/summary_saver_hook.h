@@ -75,6 +75,7 @@ class SummarySaverHook : public SessionRunHook {
   absl::Status AfterCreateSession(Session& session,
                                   Coordinator& coordinator) override;
   absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context) override;
+  absl::Status OnUndone(SessionRunContext& context) override;
 
   // Errors: kInvalidArgument when a tensor holds no summary.
   absl::Status AfterRun(SessionRunContext& context,
@@ -84,6 +85,9 @@ class SummarySaverHook : public SessionRunHook {
   bool waits_for_input() const override { return options_.waits_for_input; }
 
  private:
+  // The next step writes, and tells readers to forget what comes again.
+  void StartAnew();
+
   const Options options_;
   std::optional<SecondOrStepTimer> timer_;
   std::shared_ptr<EventFileWriter> writer_;

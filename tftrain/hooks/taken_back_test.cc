@@ -202,6 +202,7 @@ TEST_F(TakenBackTest, AnEvaluationOfAnUndoneStepIsForgotten) {
   ASSERT_THAT(run.Open(), IsOk());
   EXPECT_THAT(run.Train(3), IsOk());
   EXPECT_THAT(run.Train(1, {{"x:0", kNan}}), IsOkAndHolds(ElementsAre(0)));
+  EXPECT_FALSE(eval->last_result().has_value());
   EXPECT_THAT(run.Train(3, {{"x:0", 2.0f}}), IsOk());
 
   EXPECT_THAT(seen, ElementsAre(0, 2, 2, 0, 4, 4));

@@ -78,6 +78,9 @@ class RecordingHook : public SessionRunHook {
     if (!status.ok()) return status;
     return StepVerdict::kGood;
   }
+  absl::Status OnUndone(SessionRunContext&) override {
+    return Note("OnUndone");
+  }
   absl::Status AfterRun(SessionRunContext& context,
                         const SessionRunValues&) override {
     if (absl::StatusOr<int64_t> step = context.GlobalStep(); step.ok()) {
@@ -95,7 +98,7 @@ class RecordingHook : public SessionRunHook {
   absl::Status Note(const std::string& callback) {
     calls_->push_back(absl::StrCat(name_, ".", callback));
     const bool in_run = callback == "BeforeRun" || callback == "Judge" ||
-                        callback == "AfterRun";
+                        callback == "OnUndone" || callback == "AfterRun";
     if (callback != failing_ || (in_run && runs_ != failing_run_)) {
       return absl::OkStatus();
     }

@@ -35,12 +35,13 @@ absl::Status MetricWatch::Begin(BeginContext& context,
   return absl::OkStatus();
 }
 
-absl::StatusOr<SessionRunArgs> MetricWatch::BeforeRun(
-    SessionRunContext& context, bool wanted) {
-  if (num_runs_ == 0 || context.taken_back()) {
-    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-    if (last_step_ > step) last_step_.reset();
-  }
+bool MetricWatch::GoOnFrom(int64_t step) {
+  if (!last_step_.has_value() || *last_step_ <= step) return false;
+  last_step_.reset();
+  return true;
+}
+
+SessionRunArgs MetricWatch::BeforeRun(bool wanted) {
   is_requested_ =
       wanted && source_ == nullptr && timer_->ShouldTriggerForStep(num_runs_);
   return is_requested_ ? args_ : SessionRunArgs();
@@ -55,6 +56,7 @@ absl::StatusOr<std::optional<Measurement>> MetricWatch::AfterRun(
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
   TF_ASSIGN_OR_RETURN(const double value,
                       NumberIn(values.results()[0], values.results().name(0)));
+  last_step_ = step;
   return std::optional<Measurement>(Measurement{step, value});
 }
 

@@ -35,12 +35,12 @@ class MetricWatch {
                      const MetricSource& source, const Every& every,
                      Clock* clock, const std::string& hook);
 
-  // What the step shall fetch; nothing unless `wanted`. When training was taken
-  // back, by a hook or by a new session, what was measured of later steps is
-  // not known any more, as these steps come again.
-  // Errors: those of SessionRunContext::GlobalStep.
-  absl::StatusOr<SessionRunArgs> BeforeRun(SessionRunContext& context,
-                                           bool wanted = true);
+  // Training goes on from `step`, in a new session or because a step was
+  // undone. True if a later step was measured, which comes again.
+  bool GoOnFrom(int64_t step);
+
+  // What the step shall fetch; nothing unless `wanted`.
+  SessionRunArgs BeforeRun(bool wanted = true);
 
   // A measurement that is new with this step, if there is one.
   // Errors: kInvalidArgument when the tensor holds no number; that of the
@@ -59,6 +59,7 @@ class MetricWatch {
   // The steps of this session in which the hook took part.
   int64_t num_runs_ = 0;
   bool is_requested_ = false;
+  // The one that was measured last.
   std::optional<int64_t> last_step_;
 };
 

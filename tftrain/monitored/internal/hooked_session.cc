@@ -112,7 +112,6 @@ absl::Status HookedSession::Run(
         "; ask ShouldStop before each step"));
   }
   SessionRunContext context(session_, request.get(), options);
-  context.set_taken_back(taken_back_);
   absl::Status status = RunStep(request, feeds, options, metadata, context);
   // A stop that was asked for counts, whatever came after it.
   if (context.stop_requested()) {
@@ -164,14 +163,9 @@ absl::Status HookedSession::RunStep(const RequestPtr& request,
   if (any_judges_) {
     TF_ASSIGN_OR_RETURN(const StepVerdict verdict,
                         Judge(context, options, metadata));
-    if (verdict == StepVerdict::kUndone) {
-      taken_back_ = true;
-      return absl::OkStatus();
-    }
+    if (verdict == StepVerdict::kUndone) return OnUndone(context);
   }
-  TF_RETURN_IF_ERROR(AfterRun(context, options, metadata));
-  taken_back_ = false;
-  return absl::OkStatus();
+  return AfterRun(context, options, metadata);
 }
 
 absl::Status HookedSession::BeforeRun(const RequestPtr& request,
@@ -296,6 +290,16 @@ absl::StatusOr<StepVerdict> HookedSession::Judge(
   }
   TF_RETURN_IF_ERROR(status);
   return verdict;
+}
+
+absl::Status HookedSession::OnUndone(SessionRunContext& context) {
+  context.StartPhase();
+  absl::Status status;
+  for (const HookEntry& hook : hooks_) {
+    status.Update(CallHook(hook, "OnUndone",
+                           [&] { return hook.hook->OnUndone(context); }));
+  }
+  return status;
 }
 
 absl::Status HookedSession::AfterRun(SessionRunContext& context,

@@ -112,6 +112,7 @@ class HookedSession {
   absl::StatusOr<StepVerdict> Judge(SessionRunContext& context,
                                     const tensorflow::RunOptions* options,
                                     const tensorflow::RunMetadata* metadata);
+  absl::Status OnUndone(SessionRunContext& context);
   absl::Status AfterRun(SessionRunContext& context,
                         const tensorflow::RunOptions* options,
                         const tensorflow::RunMetadata* metadata);
@@ -141,7 +142,6 @@ class HookedSession {
   const std::vector<HookEntry>& hooks_;
   const bool measure_;
   bool any_judges_ = false;
-  bool taken_back_ = false;       // by the step before
   std::list<SharedStep> shared_;  // the caller's requests of late
 
   // Of the step that runs; kept so that idle steps allocate nothing.

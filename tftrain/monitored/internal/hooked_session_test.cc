@@ -340,7 +340,8 @@ class JudgingHook : public RecordingHook {
 class JudgingTest : public testing::Test {
  protected:
   JudgingTest()
-      : session_(Open({std::make_shared<RecordingHook>("A", &calls_),
+      : plain_(std::make_shared<RecordingHook>("A", &calls_)),
+        session_(Open({plain_,
                        std::make_shared<JudgingHook>(
                            "B", &calls_, [this] { return verdict_; }),
                        std::make_shared<JudgingHook>("C", &calls_)})) {
@@ -360,6 +361,7 @@ class JudgingTest : public testing::Test {
 
   std::vector<std::string> calls_;
   absl::StatusOr<StepVerdict> verdict_ = StepVerdict::kGood;
+  const std::shared_ptr<RecordingHook> plain_;
   const std::unique_ptr<SingularMonitoredSession> session_;
 };
 
@@ -390,11 +392,24 @@ TEST_F(JudgingTest, TheSessionTellsThatItIsJudged) {
   EXPECT_THAT(other->Close(), IsOk());
 }
 
-TEST_F(JudgingTest, NobodySeesAStepThatIsUndone) {
+TEST_F(JudgingTest, AStepThatIsUndoneIsToldAsSuch) {
   EXPECT_THAT(Step(StepVerdict::kUndone), IsOk());
 
-  EXPECT_THAT(calls_, ElementsAre("B.Judge"));
+  EXPECT_THAT(calls_,
+              ElementsAre("B.Judge", "A.OnUndone", "B.OnUndone", "C.OnUndone"));
   EXPECT_FALSE(rejected());
+}
+
+TEST_F(JudgingTest, AllAreToldOfItWhateverOneOfThemSays) {
+  plain_->FailIn("OnUndone", absl::UnknownError("of a hook"));
+
+  EXPECT_THAT(
+      Step(StepVerdict::kUndone),
+      StatusIs(absl::StatusCode::kUnknown,
+               AllOf(HasSubstr("of a hook"), HasSubstr("A::OnUndone"))));
+
+  EXPECT_THAT(calls_,
+              ElementsAre("B.Judge", "A.OnUndone", "B.OnUndone", "C.OnUndone"));
 }
 
 TEST_F(JudgingTest, AnErrorIsToldAndRejectsTheState) {
