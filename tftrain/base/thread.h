@@ -49,8 +49,8 @@ class Thread {
   // True once the function has returned and was destroyed.
   bool done() const;
 
-  // Waits until the thread has ended. A second call, or one after `Detach`,
-  // waits for `done()` only.
+  // Waits until the thread has ended; not in a forked child. A second call, or
+  // one after `Detach`, waits for `done()` only.
   // REQUIRES: the caller is not this thread.
   void Join();
 

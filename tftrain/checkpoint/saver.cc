@@ -85,8 +85,12 @@ struct Saver::PendingSave::Running {
   absl::Status status;
   std::vector<KeptCheckpoint> undeleted;
   std::shared_ptr<Thread> thread;
-  // Whether somebody waited as long as they would.
+  // Whether somebody waited as long as they would, and whether somebody knows
+  // how it ended.
   bool given_up = false;
+  bool told = false;
+  // Whether who began it can ask for it.
+  bool is_held = true;
 };
 
 bool Saver::PendingSave::done() const {
@@ -168,6 +172,7 @@ class Saver::Impl {
     if (running_ == save.running_ && !AwaitSaveFor(patience)) {
       return GiveUp(patience);
     }
+    save.running_->told = true;
     return save.running_->status;
   }
   // Waits for a save in the background, unless it was given up, which it is
@@ -204,6 +209,8 @@ class Saver::Impl {
   // Waits for a save in the background; what became of it is for
   // WaitForSave() to tell. False when it has not ended.
   bool AwaitSaveFor(absl::Duration patience);
+  // The error of a save in the background that nobody was told of.
+  absl::Status TellFailure();
   // Leaves the save in the background to itself, and says so.
   absl::Status GiveUp(absl::Duration patience);
   absl::Status WrittenByParent() const;
@@ -238,8 +245,8 @@ class Saver::Impl {
   std::shared_ptr<internal::Snapshotter> snapshotter_;
   internal::Retention retention_;
   std::shared_ptr<RunningSave> running_;
-  // The first error of those that nobody holds on to, until somebody asks.
-  absl::Status unasked_;
+  // One that failed, preferably one that nobody holds.
+  std::shared_ptr<RunningSave> failed_;
   // The checkpoint that was saved or restored last, and the session.
   std::string held_;
   std::weak_ptr<const void> holder_;
@@ -381,9 +388,12 @@ absl::StatusOr<std::string> Saver::Impl::SaveAsync(Session& session,
                                                    const std::string& path,
                                                    const SaveOptions& options) {
   TF_RETURN_IF_ERROR(AwaitSave());
-  TF_RETURN_IF_ERROR(std::exchange(unasked_, absl::OkStatus()));
+  if (failed_ != nullptr && !failed_->is_held) {
+    TF_RETURN_IF_ERROR(TellFailure());
+  }
   TF_ASSIGN_OR_RETURN(const PendingSave save,
                       BeginSave(session, path, options));
+  if (save.running_ != nullptr) save.running_->is_held = false;
   return save.prefix();
 }
 
@@ -441,14 +451,23 @@ bool Saver::Impl::AwaitSaveFor(absl::Duration patience) {
   if (ended->status.ok()) {
     NoteSaved(ended->job, ended->session, std::move(ended->undeleted));
   }
-  // Else whoever holds on to it will ask it.
-  if (ended.use_count() == 1) unasked_.Update(ended->status);
+  if (!ended->status.ok() &&
+      (failed_ == nullptr || failed_->told || failed_->is_held)) {
+    failed_ = ended;
+  }
   return true;
+}
+
+absl::Status Saver::Impl::TellFailure() {
+  const std::shared_ptr<RunningSave> failed = std::exchange(failed_, nullptr);
+  if (failed == nullptr || failed->told) return absl::OkStatus();
+  failed->told = true;
+  return failed->status;
 }
 
 absl::Status Saver::Impl::WaitForSave(absl::Duration patience) {
   if (!AwaitSaveFor(patience)) return GiveUp(patience);
-  return std::exchange(unasked_, absl::OkStatus());
+  return TellFailure();
 }
 
 absl::Status Saver::Impl::GiveUp(absl::Duration patience) {

@@ -237,15 +237,14 @@ class Saver {
   // there. A session on a server, and a graph whose operations must save, are
   // saved in the foreground.
   // Errors: kInvalidArgument for SnapshotMode::kStream; those of Save() that
-  // have nothing to do with files; that of the save in the background before,
-  // if nobody asked.
+  // have nothing to do with files; that of an earlier one of these saves, if
+  // nobody was told, and then nothing is saved.
   absl::StatusOr<std::string> SaveAsync(Session& session,
                                         const std::string& path,
                                         const SaveOptions& options);
 
-  // The same where others save by this saver as well, as hooks may: what
-  // becomes of this save is told to those who hold the answer, and to nobody
-  // else as long as they do.
+  // The same where others save by this saver as well, as hooks may: who holds
+  // the answer can ask for what became of this save.
   // Errors: those of SaveAsync(), but never that of another save.
   absl::StatusOr<PendingSave> BeginSave(Session& session,
                                         const std::string& path,
@@ -254,9 +253,10 @@ class Saver {
   // Whether a save in the background has not ended yet.
   bool saving() const;
 
-  // Waits for a save in the background and returns what became of it, once,
-  // also when another Save() or Restore() has waited for it; OK when there is
-  // none. Errors: those of Save(); kDeadlineExceeded when it has not ended
+  // Waits for a save in the background, whoever has begun it, and returns what
+  // became of it, or the error of an earlier one: of one that nobody was told
+  // of, once, also when another Save() or Restore() has waited. OK when there
+  // is none. Errors: those of Save(); kDeadlineExceeded when it has not ended
   // within `patience`; it goes on then, and saving and restoring are
   // kFailedPrecondition until it has ended; kFailedPrecondition, at once, in a
   // forked child, where nobody writes.

@@ -186,6 +186,9 @@ TEST_P(SaverAsyncTest, WhoeverBeganASaveHearsOfThatOne) {
   const Saver::PendingSave good = begin(2);
   const std::string another = SetAndBegin(3);
 
+  // Who holds nothing hears of what nobody knows yet.
+  EXPECT_THAT(saver.WaitForSave(),
+              StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(saver.WaitForSave(), IsOk());
   for (int i = 0; i < 2; ++i) {
     EXPECT_THAT(saver.WaitForSave(good), IsOk());
@@ -194,6 +197,17 @@ TEST_P(SaverAsyncTest, WhoeverBeganASaveHearsOfThatOne) {
                          HasSubstr(bad.prefix())));
   }
   EXPECT_THAT(saver.last_checkpoints(), ElementsAre(good.prefix(), another));
+}
+
+TEST_P(SaverAsyncTest, AnErrorThatItsHolderKnowsIsNotToldToOthers) {
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  const auto save =
+      trainer_.saver().BeginSave(SetTo(1), dir_ / "model", AtStep(1));
+  ASSERT_THAT(save, IsOk());
+  EXPECT_THAT(trainer_.saver().WaitForSave(*save),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+
+  EXPECT_THAT(trainer_.saver().WaitForSave(), IsOk());
 }
 
 TEST_P(SaverAsyncTest, AnErrorWhoseHolderIsGoneIsTold) {

@@ -19,15 +19,19 @@ namespace {
 
 using Threads = std::vector<std::shared_ptr<Thread>>;
 
+// Those of the process that this one was forked from do not run here.
+bool Runs(const std::shared_ptr<Thread>& thread) {
+  return !thread->done() && !thread->InForkedChild();
+}
+
 bool AnyRuns(const Threads& threads) {
-  return std::any_of(threads.begin(), threads.end(),
-                     [](const auto& thread) { return !thread->done(); });
+  return std::any_of(threads.begin(), threads.end(), Runs);
 }
 
 std::vector<std::string> DescribeLive(const Threads& threads) {
   std::vector<std::string> live;
   for (const std::shared_ptr<Thread>& thread : threads) {
-    if (!thread->done()) live.push_back(thread->Describe());
+    if (Runs(thread)) live.push_back(thread->Describe());
   }
   return live;
 }
@@ -48,7 +52,7 @@ std::string StillRunning(const std::vector<std::string>& live,
 
 struct Coordinator::State {
   void Stop(std::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    if (!stop) stop_message = std::string(why);
+    if (stop_message.empty()) stop_message = std::string(why);
     stop = true;
     changed.NotifyAll();
   }
@@ -60,7 +64,8 @@ struct Coordinator::State {
   CondVar changed;
   bool joined ABSL_GUARDED_BY(mu) = false;
   FirstError error ABSL_GUARDED_BY(mu);
-  std::string stop_message ABSL_GUARDED_BY(mu);  // of the first request
+  // Of the first request that told one.
+  std::string stop_message ABSL_GUARDED_BY(mu);
   Threads registered ABSL_GUARDED_BY(mu);
 };
 

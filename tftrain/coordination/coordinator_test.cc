@@ -12,7 +12,9 @@
 #include <utility>
 
 #include "tftrain/base/mutex.h"
+#include "tftrain/base/thread.h"
 #include "tftrain/testing/fake_clock.h"
+#include "tftrain/testing/holds_in_child.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 
@@ -568,6 +570,26 @@ TEST_F(CoordinatorTest, ManyThreadsStopReportAndJoinAtOnce) {
   for (const auto& joiner : joiners) joiner->Join();
 
   EXPECT_EQ(coordinator_->status(), absl::InternalError("same"));
+}
+
+TEST_F(CoordinatorTest, AForkedChildDoesNotWaitForThreadsOfItsParent) {
+  Coordinator coordinator;
+  auto thread = Thread::Start("of the parent", [&] {
+    coordinator.WaitForStop(absl::InfiniteDuration());
+  });
+  ASSERT_THAT(thread, IsOk());
+  coordinator.RegisterThread(*thread);
+
+  EXPECT_TRUE(HoldsInChild([&] {
+    coordinator.RequestStop();
+    // Nobody waits so long.
+    Coordinator::JoinOptions join;
+    join.stop_grace_period_secs = 1000;
+    return coordinator.Join(join).ok();
+  }));
+
+  coordinator.RequestStop();
+  EXPECT_THAT(coordinator.Join(), IsOk());
 }
 
 }  // namespace

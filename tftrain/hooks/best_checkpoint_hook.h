@@ -95,6 +95,10 @@ class BestCheckpointHook : public SessionRunHook {
     // looks.
     bool check_finite = true;
 
+    // How long a save waits for one in the background, such as that of a
+    // CheckpointSaverHook, before it counts as failed.
+    double save_patience_secs = 600;
+
     // See SessionRunHook::waits_for_input().
     bool waits_for_input = true;
 

@@ -33,6 +33,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Pair;
 
 // A run that keeps its newest checkpoint only, beside the best by x:0.
@@ -291,6 +292,36 @@ TEST_F(BestCheckpointHookTest, TheLastSaveKeepsTheMetricInEitherOrder) {
   EXPECT_THAT(run->Close(), IsOk());
 
   EXPECT_THAT(BestCheckpoint(dir_.path(), "loss"), IsOkAndHolds(Prefix(2)));
+}
+
+TEST_F(BestCheckpointHookTest, TheLastSaveIsAsTheOtherHookWantsIt) {
+  options_.save_graph_def = false;
+  auto run = MakeRun(/*save_steps=*/1000, /*async=*/false, First::kBest);
+
+  Train(*run, {3, 1});
+  EXPECT_THAT(dir_.List(), Not(Contains("model.ckpt-2.meta")));
+  EXPECT_THAT(run->Close(), IsOk());
+
+  EXPECT_THAT(dir_.List(), Contains("model.ckpt-2.meta"));
+}
+
+TEST_F(BestCheckpointHookTest, ADiskThatStandsStillIsAFailedSave) {
+  SlowFileOps disk(".data-");
+  options_.save_patience_secs = 0.01;
+  auto run = MakeRun(/*save_steps=*/1, /*async=*/true, First::kBest);
+  disk.Stop();
+  // Not among the best; the other hook begins to save it.
+  Train(*run, {kInfinity});
+  LogCapture log;
+
+  // Nobody lets the disk go on.
+  Train(*run, {3});
+
+  EXPECT_THAT(log.lines(),
+              Contains(AllOf(HasSubstr("step 2, which is among the best"),
+                             HasSubstr("still being written"))));
+  disk.GoOn();
+  EXPECT_THAT(run->Close(), IsOk());
 }
 
 TEST_F(BestCheckpointHookTest, AnotherModelOfTheStepDoesNotGetItsMetrics) {

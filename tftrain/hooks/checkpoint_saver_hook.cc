@@ -227,9 +227,12 @@ absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
         !saver_->CheckpointOf(context.session(), save_path_, step)))) {
     StartAnew();
   }
-  // One that is due while another is written waits for it, and one of a bad
-  // state for a good one.
-  if (!timer_->ShouldTriggerForStep(step) || saving_step_.has_value() ||
+  // One that is due while another is written, be it another hook's, waits for
+  // it, and one of a bad state for a good one.
+  const bool must_wait =
+      saving_step_.has_value() ||
+      (options_.async && saver_ != nullptr && saver_->saving());
+  if (!timer_->ShouldTriggerForStep(step) || must_wait ||
       context.session().state_rejected()) {
     return absl::OkStatus();
   }
@@ -288,13 +291,9 @@ absl::Status CheckpointSaverHook::Tolerate(const absl::Status& status) {
 
 absl::Status CheckpointSaverHook::Save(Session& session, int64_t step) {
   TF_RETURN_IF_ERROR(TellBeforeSave(session, step));
-  if (IsSaved(session, step)) {  // By another hook, in this very step.
-    last_saved_step_ = step;
-  } else {
-    absl::Status saved = StartSave(session, step, /*async=*/false);
-    if (saved.ok()) saved = AwaitSave();
-    if (!saved.ok()) return SkipNonFinite(saved);
-  }
+  absl::Status saved = StartSave(session, step, /*async=*/false);
+  if (saved.ok()) saved = AwaitSave();
+  if (!saved.ok()) return SkipNonFinite(saved);
   return TellAfterSave(session, step).status();
 }
 

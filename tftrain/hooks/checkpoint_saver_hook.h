@@ -32,8 +32,8 @@ class FolderLock;
 
 // Saves the model into a folder: when the session is created, then once every
 // so many steps or seconds, and at the end. The end is saved always, each step
-// once: not again when it was just saved, nor at the start when the session was
-// restored from this folder's newest checkpoint.
+// once: not again when this hook has just saved it, nor at the start when the
+// session was restored from this folder's newest checkpoint.
 //
 // Beside the checkpoints it writes the graph: as text into `graph.pbtxt`, and
 // into the folder's event file, where each save is noted as well, both with the
@@ -48,8 +48,8 @@ class FolderLock;
 // a save (the note in the event file, the listeners' AfterSave(), the stop they
 // wish for, its error) happens after the step during which it ended, or at the
 // end, always on the thread that steps. The first save and the last one are not
-// in the background. Where several hooks save by one saver, each waits for the
-// other's save, and hears of its own alone.
+// in the background. Where several hooks save by one saver, a save comes after
+// the other's in a later step, and each hears of its own alone.
 //
 // What a hook judged to be bad (SessionRunHook::Judge()), such as
 // NanTensorHook, is not saved, wherever that hook is in the list: a save that

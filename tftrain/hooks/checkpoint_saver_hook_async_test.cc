@@ -287,39 +287,61 @@ TEST_F(TwoCheckpointSaverHooksTest, AFailedSaveIsAcknowledgedByNobody) {
   disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
   EXPECT_THAT(Train(3), IsOk());
   AwaitSave();
-  disk_.FailCall(-1, 0);
-
   EXPECT_THAT(Train(1), IsOk());
-  EXPECT_THAT(calls_, ElementsAre("A.BeforeSave 3", "B.BeforeSave 3"));
+  AwaitSave();
+  disk_.FailCall(-1, 0);
+  EXPECT_THAT(Train(1), IsOk());
+  EXPECT_THAT(calls_, ElementsAre("A.BeforeSave 3", "B.BeforeSave 4"));
   EXPECT_EQ(NewestStep(), 0);
 
   // Neither of them takes the end for saved.
   EXPECT_THAT(run_->Close(), IsOk());
   EXPECT_THAT(calls_,
-              ElementsAre("A.BeforeSave 3", "B.BeforeSave 3", "A.BeforeSave 4",
-                          "A.AfterSave 4", "A.End 4", "B.BeforeSave 4",
-                          "B.AfterSave 4", "B.End 4"));
-  EXPECT_EQ(NewestStep(), 4);
+              ElementsAre("A.BeforeSave 3", "B.BeforeSave 4", "A.BeforeSave 5",
+                          "A.AfterSave 5", "A.End 5", "B.BeforeSave 5",
+                          "B.AfterSave 5", "B.End 5"));
+  EXPECT_EQ(NewestStep(), 5);
 }
 
 TEST_F(TwoCheckpointSaverHooksTest, TheErrorOfOneIsNotThatOfTheOther) {
   b_.listeners.push_back(std::make_shared<BeforeSaves>([this](int64_t step) {
-    AwaitSave();
-    if (step == 3) {
-      disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
-    }
+    if (step == 4) disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
   }));
   OpenTwo();
   EXPECT_THAT(Train(3), IsOk());
+  AwaitSave();
+  EXPECT_THAT(Train(1), IsOk());
   AwaitSave();
   disk_.FailCall(-1, 0);
 
   EXPECT_THAT(Train(1), IsOk());
 
   EXPECT_THAT(calls_,
-              ElementsAre("A.BeforeSave 3", "B.BeforeSave 3", "A.AfterSave 3"));
+              ElementsAre("A.BeforeSave 3", "A.AfterSave 3", "B.BeforeSave 4"));
   EXPECT_EQ(NewestStep(), 3);
   EXPECT_THAT(run_->Close(), IsOk());
+}
+
+TEST_F(TwoCheckpointSaverHooksTest, NoStepWaitsForTheSaveOfTheOther) {
+  options_.save_steps = 2;
+  b_.save_steps = 3;
+  OpenTwo();
+  disk_.Stop();
+
+  // Nobody lets the disk go on.
+  EXPECT_THAT(Train(4), IsOk());
+
+  EXPECT_THAT(calls_, ElementsAre("A.BeforeSave 2"));
+  disk_.GoOn();
+  AwaitSave();
+  EXPECT_THAT(Train(1), IsOk());
+  EXPECT_THAT(calls_,
+              ElementsAre("A.BeforeSave 2", "A.AfterSave 2", "A.BeforeSave 5"));
+  AwaitSave();
+  EXPECT_THAT(Train(1), IsOk());
+  EXPECT_THAT(calls_,
+              ElementsAre("A.BeforeSave 2", "A.AfterSave 2", "A.BeforeSave 5",
+                          "A.AfterSave 5", "B.BeforeSave 6"));
 }
 
 TEST_F(TwoCheckpointSaverHooksTest, TheEndIsSavedThoughTheOtherIsWriting) {

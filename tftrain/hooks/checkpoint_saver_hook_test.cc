@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "absl/strings/match.h"
 #include "google/protobuf/text_format.h"
@@ -149,15 +150,15 @@ TEST_F(CheckpointSaverHookTest, SavesTheLastStepOnce) {
                           "L.AfterSave 4", "L.End 4"));
 }
 
-// The listeners hear of it all the same.
-TEST_F(CheckpointSaverHookTest,
-       ALastStepThatAnotherHookSavedIsNotWrittenAgain) {
+TEST_F(CheckpointSaverHookTest, TheLastSaveIsItsOwnWhoeverSavedTheStep) {
   AddListener("L");
   options_.save_steps = 100;
   const auto scaffold = std::make_shared<Scaffold>();
   LambdaHook::Options other;
   other.after_run = [&](SessionRunContext& context, const SessionRunValues&) {
     Saver::SaveOptions options;
+    options.write_meta_graph = false;
+    options.metrics = {{"loss", 2}};
     TF_ASSIGN_OR_RETURN(options.global_step, context.GlobalStep());
     return scaffold->saver()
         ->Save(context.session(), dir_ / "model.ckpt", options)
@@ -174,8 +175,11 @@ TEST_F(CheckpointSaverHookTest,
   EXPECT_THAT(calls_,
               ElementsAre("L.Begin", "L.BeforeSave 0", "L.AfterSave 0",
                           "L.BeforeSave 1", "L.AfterSave 1", "L.End 1"));
-  // A second save would have taken a name of another number of files.
-  EXPECT_THAT(dir_.List(), Contains("model.ckpt-1.data-00000-of-00001"));
+  EXPECT_THAT(dir_.List(), Contains("model.ckpt-1.meta"));
+  EXPECT_THAT(Events(), Contains(CheckpointEvent(1)));
+  // What the other hook measured stays.
+  EXPECT_THAT(Saver::Metrics(dir_ / "model.ckpt-1"),
+              ElementsAre(testing::Pair("loss", 2)));
 }
 
 TEST_F(CheckpointSaverHookTest, ListenersHearOfEachSave) {
@@ -204,20 +208,70 @@ TEST_F(CheckpointSaverHookTest, WritesTheGraphThenNotesEachSave) {
                                     CheckpointEvent(2), CheckpointEvent(3)));
 }
 
-TEST_F(CheckpointSaverHookTest, MetaGraphOfTheEventFileNamesTheSaver) {
+// Calls a function before and after each save.
+//
+// Confined: as the hook that calls it.
+class AroundSaves : public CheckpointSaverListener {
+ public:
+  explicit AroundSaves(std::function<void()> fn) : fn_(std::move(fn)) {}
+
+  absl::Status BeforeSave(Session&, int64_t) override {
+    fn_();
+    return absl::OkStatus();
+  }
+  absl::StatusOr<bool> AfterSave(Session&, int64_t) override {
+    fn_();
+    return false;
+  }
+
+ private:
+  const std::function<void()> fn_;
+};
+
+TEST_F(CheckpointSaverHookTest, WhatIsNotedIsThereForTheListeners) {
+  // CSH-05, CSH-12
+  std::vector<Calls> seen;
+  options_.listeners = {std::make_shared<AroundSaves>([&] {
+    EXPECT_THAT(dir_.List(), Contains("graph.pbtxt"));
+    const auto writer = EventFileWriterCache::Get(dir_.path());
+    ASSERT_THAT(writer, IsOk());
+    EXPECT_THAT((*writer)->Flush(), IsOk());
+    seen.push_back(Events());
+  })};
+  HookDriver run({MakeHook()});
+
+  ASSERT_THAT(run.Open(), IsOk());
+
+  EXPECT_THAT(seen, ElementsAre(ElementsAre("graph", "meta_graph"),
+                                ElementsAre("graph", "meta_graph",
+                                            CheckpointEvent(0))));
+}
+
+TEST_F(CheckpointSaverHookTest, TheGraphsOfTheEventFileAreWhole) {
   // CSH-05
   Live(1);
 
+  tensorflow::GraphDef graph;
   tensorflow::MetaGraphDef meta_graph;
   for (const std::string& name : dir_.List()) {
     if (!absl::StrContains(name, "tfevents")) continue;
     for (const tensorflow::Event& event : ReadEvents(dir_ / name)) {
-      if (event.meta_graph_def().empty()) continue;
-      ASSERT_TRUE(meta_graph.ParseFromString(event.meta_graph_def()));
+      if (event.has_graph_def()) {
+        ASSERT_TRUE(graph.ParseFromString(event.graph_def()));
+      } else if (event.has_meta_graph_def()) {
+        ASSERT_TRUE(meta_graph.ParseFromString(event.meta_graph_def()));
+      }
     }
   }
   EXPECT_THAT(meta_graph.saver_def().save_tensor_name(), Not(IsEmpty()));
-  EXPECT_GT(meta_graph.graph_def().node_size(), 0);
+  EXPECT_EQ(meta_graph.collection_def().count("variables"), 1u);
+  for (const tensorflow::GraphDef& each : {graph, meta_graph.graph_def()}) {
+    EXPECT_GT(each.node_size(), 0);
+    for (const tensorflow::NodeDef& node : each.node()) {
+      if (node.op() != "Const") continue;
+      EXPECT_EQ(node.attr().count("_output_shapes"), 1u) << node.name();
+    }
+  }
 }
 
 TEST_F(CheckpointSaverHookTest, WritesTheGraphAsTextWithShapes) {
@@ -388,6 +442,20 @@ TEST_F(CheckpointSaverHookTest, AListenersWishAtTheStartIsIgnored) {
   ASSERT_THAT(run.Open(), IsOk());
 
   EXPECT_THAT(run.Train(9), IsOkAndHolds(ElementsAre(1, 2, 3)));
+}
+
+TEST_F(CheckpointSaverHookTest, AListenersWishAtTheEndIsIgnored) {
+  // CSH-14, CSH-11
+  AddListener("L")->StopAfterStep(3);
+  AddListener("M");
+  HookDriver run({MakeHook()});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(3), IsOk());
+
+  EXPECT_THAT(run.Close(), IsOk());
+
+  EXPECT_EQ(run.session().summary().reason, StopReason::kClosed);
+  EXPECT_THAT(calls_, Contains("M.AfterSave 3"));
 }
 
 TEST_F(CheckpointSaverHookTest, AListenersErrorBeforeASaveFailsTheStep) {

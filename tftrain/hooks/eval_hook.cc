@@ -90,6 +90,12 @@ MetricSource MetricOf(std::shared_ptr<const EvalHook> eval, std::string name) {
           known = std::move(
               known)]() -> absl::StatusOr<std::optional<Measurement>> {
     TF_RETURN_IF_ERROR(known);
+    if (!eval->has_begun()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "\"", name,
+          "\" is measured by an EvalHook that has not begun; list "
+          "it among the session's hooks, before those that ask it"));
+    }
     const std::optional<EvalResult>& result = eval->last_result();
     if (!result.has_value()) return std::nullopt;
     return Measurement{result->step, result->metrics.at(name)};

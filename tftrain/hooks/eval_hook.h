@@ -187,6 +187,9 @@ class EvalHook : public SessionRunHook {
   // undone.
   const std::optional<EvalResult>& last_result() const { return last_result_; }
 
+  // Whether the hook has begun with a session whose graph is still there.
+  bool has_begun() const { return !training_graph_.expired(); }
+
   // The tags of all metrics, in the order of the options.
   std::vector<std::string> MetricNames() const;
 
@@ -283,7 +286,9 @@ class EvalHook : public SessionRunHook {
 CheckpointSaverListenerPtr EvaluateCheckpoints(std::shared_ptr<EvalHook> eval);
 
 // The metric with the tag `name` as `eval` measures it. For one that it does
-// not measure the source is kInvalidArgument from the start.
+// not measure the source is kInvalidArgument from the start, and it is
+// kFailedPrecondition before `eval` has begun: it must be in the list of hooks,
+// before those that ask.
 MetricSource MetricOf(std::shared_ptr<const EvalHook> eval, std::string name);
 
 }  // namespace tftrain

@@ -414,6 +414,19 @@ TEST_F(EvalHookTest, AMetricThatNobodyMeasuresComesOutOfCreate) {
   }
 }
 
+TEST_F(EvalHookTest, WhoIsAskedMustBeInTheListBefore) {
+  EvaluateLive();
+  hook_ = std::make_shared<EvalHook>(options_);
+  const HookPtr early = StopEarly("w", MetricOf(hook_, "w"), /*patience=*/9);
+
+  for (const std::vector<HookPtr>& hooks :
+       {std::vector<HookPtr>{early}, std::vector<HookPtr>{early, hook_}}) {
+    EXPECT_THAT(HookDriver(hooks).Open(),
+                StatusIs(absl::StatusCode::kFailedPrecondition,
+                         AllOf(HasSubstr("\"w\""), HasSubstr("list it"))));
+  }
+}
+
 TEST_F(EvalHookTest, TheNextSessionMeasuresItsStepsAgain) {
   EvaluateLive();
   hook_ = std::make_shared<EvalHook>(options_);

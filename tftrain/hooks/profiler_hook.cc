@@ -52,25 +52,29 @@ absl::Status ProfilerHook::AfterCreateSession(Session&, Coordinator&) {
 
 absl::StatusOr<SessionRunArgs> ProfilerHook::BeforeRun(
     SessionRunContext& context) {
+  is_traced_ = false;
   if (!last_step_.has_value()) {
-    TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
-    timer_->UpdateLastTriggeredStep(step);
+    TF_ASSIGN_OR_RETURN(first_step_, context.GlobalStep());
+    return SessionRunArgs();
   }
-  claim_.reset();  // of a step that failed
-  if (last_step_.has_value() && timer_->ShouldTriggerForStep(*last_step_ + 1)) {
-    claim_ = internal::ProfilerClaim::Take(context.session());
-  }
+  if (!timer_->ShouldTriggerForStep(*last_step_ + 1)) return SessionRunArgs();
+  auto claim = internal::ProfilerClaim::Take(context.session());
   // The runtime fails a traced step while somebody else uses its profiler.
-  if (tsl::profiler::ProfilerLock::HasActiveSession()) claim_.reset();
-  return claim_ != nullptr ? traced_ : SessionRunArgs();
+  if (claim == nullptr || tsl::profiler::ProfilerLock::HasActiveSession()) {
+    return SessionRunArgs();
+  }
+  context.KeepForStep(std::move(claim));
+  is_traced_ = true;
+  return traced_;
 }
 
 absl::Status ProfilerHook::AfterRun(SessionRunContext& context,
                                     const SessionRunValues& values) {
   TF_ASSIGN_OR_RETURN(const int64_t step, context.GlobalStep());
+  // The time of the first run, which may fill queues, does not count.
+  if (!last_step_.has_value()) timer_->UpdateLastTriggeredStep(first_step_);
   last_step_ = step;
-  if (claim_ == nullptr) return absl::OkStatus();
-  claim_.reset();
+  if (!is_traced_) return absl::OkStatus();
   timer_->UpdateLastTriggeredStep(step);
   Save(step, *values.run_metadata());
   return absl::OkStatus();
@@ -99,15 +103,11 @@ void ProfilerHook::Save(int64_t step, const tensorflow::RunMetadata& metadata) {
 }
 
 absl::Status ProfilerHook::End(Session&) {
-  claim_.reset();
   internal::LetGoOf(&writer_);
   return absl::OkStatus();
 }
 
-void ProfilerHook::OnAbort(const absl::Status&) {
-  claim_.reset();
-  internal::LetGoOf(&writer_);
-}
+void ProfilerHook::OnAbort(const absl::Status&) { internal::LetGoOf(&writer_); }
 
 std::shared_ptr<ProfilerHook> SaveTimelines(std::string output_dir,
                                             const Every& every) {

@@ -27,10 +27,6 @@ class RunMetadata;
 
 namespace tftrain {
 
-namespace internal {
-class ProfilerClaim;
-}
-
 // Traces a step in full once every so many steps or seconds, never the first
 // one of a session, and writes what it did to `timeline-<step>.json` (see
 // Timeline), <step> being the global step after it. The same data goes to the
@@ -102,8 +98,9 @@ class ProfilerHook : public SessionRunHook {
 
   // The global step after the step before, if there was one in this session.
   std::optional<int64_t> last_step_;
-  // Held while a traced step runs.
-  std::shared_ptr<const internal::ProfilerClaim> claim_;
+  // Before the session's first one.
+  int64_t first_step_ = 0;
+  bool is_traced_ = false;
 };
 
 // Writes timelines into the folder `output_dir` at the cadence `every`.

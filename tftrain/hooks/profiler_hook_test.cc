@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <thread>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -121,6 +122,24 @@ TEST_F(ProfilerHookTest, TracesTheFirstStepAfterSoManySeconds) {
   options_.save_secs = 2;
   Train(6);
   EXPECT_THAT(Timelines(), ElementsAre("timeline-3.json", "timeline-5.json"));
+}
+
+TEST_F(ProfilerHookTest, TheTimeOfTheFirstRunDoesNotCount) {
+  // PRF-05
+  options_.save_steps.reset();
+  options_.save_secs = 2;
+  hook_ = std::make_shared<ProfilerHook>(options_);
+  LambdaHook::Options slow;
+  slow.before_run = [this, is_first = true](SessionRunContext&) mutable {
+    if (std::exchange(is_first, false)) clock_.Advance(absl::Seconds(60));
+    return SessionRunArgs();
+  };
+  HookDriver run({hook_, std::make_shared<LambdaHook>(slow)});
+  run.AfterEachRun([this] { clock_.Advance(absl::Seconds(1)); });
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(4), IsOk());
+
+  EXPECT_THAT(Timelines(), ElementsAre("timeline-3.json"));
 }
 
 TEST_F(ProfilerHookTest, CountsFromTheStepThatTheSessionBeganWith) {
@@ -250,20 +269,40 @@ TEST_F(ProfilerHookTest, AnotherSessionsTraceIsWaitedFor) {
 }
 
 TEST_F(ProfilerHookTest, SessionsInTwoThreadsFailNoStep) {
-  const auto train = [](absl::Status* result) {
-    const TempDir dir;
-    HookDriver run({SaveTimelines(dir.path(), Every::Steps(1))});
+  const auto train = [](const TempDir* dir, absl::Status* result) {
+    HookDriver run({SaveTimelines(dir->path(), Every::Steps(1))});
     *result = run.Open();
     if (result->ok()) result->Update(run.Train(300).status());
     if (result->ok()) result->Update(run.Close());
   };
+  const TempDir first_dir, second_dir;
   absl::Status first, second;
-  std::thread thread([&] { train(&first); });
-  train(&second);
+  std::thread thread([&] { train(&first_dir, &first); });
+  train(&second_dir, &second);
   thread.join();
 
   EXPECT_THAT(first, IsOk());
   EXPECT_THAT(second, IsOk());
+  // The one whose steps are not traced may be through before the other is.
+  std::vector<std::string> files = first_dir.List();
+  const std::vector<std::string> more = second_dir.List();
+  files.insert(files.end(), more.begin(), more.end());
+  EXPECT_THAT(files, Contains(HasSubstr("timeline-")));
+}
+
+TEST_F(ProfilerHookTest, AStepThatFailsLeavesTheProfilerToOthers) {
+  HookDriver failing({hook_});
+  ASSERT_THAT(failing.Open(), IsOk());
+  EXPECT_THAT(failing.Train(1), IsOk());
+  // The second one is due.
+  EXPECT_FALSE(failing.session().Run(Fetch<float>("x:0")).ok());
+
+  const TempDir others;
+  HookDriver run({SaveTimelines(others.path(), Every::Steps(1))});
+  ASSERT_THAT(run.Open(), IsOk());
+  EXPECT_THAT(run.Train(2), IsOk());
+
+  EXPECT_THAT(others.List(), Contains("timeline-2.json"));
 }
 
 TEST_F(ProfilerHookTest, TwoOfOneSessionTraceTheSameStep) {

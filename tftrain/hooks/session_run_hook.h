@@ -143,6 +143,12 @@ class SessionRunContext {
   bool stop_requested() const { return stop_requested_; }
   const std::string& stop_reason() const { return stop_reason_; }
 
+  // Keeps `thing` until the step has ended, well or not. A hook hears nothing
+  // of a step that fails.
+  void KeepForStep(std::shared_ptr<const void> thing) {
+    kept_.push_back(std::move(thing));
+  }
+
   // For the session that runs the hooks: the step number must be read again.
   void StartPhase() { global_step_.reset(); }
 
@@ -153,6 +159,7 @@ class SessionRunContext {
   std::optional<int64_t> global_step_;
   bool stop_requested_ = false;
   std::string stop_reason_;
+  std::vector<std::shared_ptr<const void>> kept_;
 };
 
 // What a hook got from a step. Valid during the callback; copy what is kept.

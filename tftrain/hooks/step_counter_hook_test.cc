@@ -69,7 +69,10 @@ TEST_F(StepCounterHookTest, FirstTriggerOnlyStartsTheClock) {
   LogCapture log;
   EXPECT_THAT(Train(30),
               ElementsAre("global_step/sec=4@11", "global_step/sec=4@21"));
-  EXPECT_THAT(log.lines(), Contains(HasSubstr("global_step/sec: 4")).Times(2));
+  if (LogCapture::HoldsInfo()) {
+    EXPECT_THAT(log.lines(),
+                Contains(HasSubstr("global_step/sec: 4")).Times(2));
+  }
 }
 
 TEST_F(StepCounterHookTest, RecordsEveryHundredStepsByDefault) {

@@ -314,10 +314,11 @@ void SingularMonitoredSession::NoteHowItEnded(const absl::Status& body) {
 
 std::string SingularMonitoredSession::StopDetail() const {
   if (hooked_->stop_requested()) return hooked_->stop_reason();
-  if (step_fn_stopped_.load(std::memory_order_acquire)) {
+  std::string message = coordinator_->stop_message();
+  if (message.empty() && step_fn_stopped_.load(std::memory_order_acquire)) {
     return "the step function asked for it";
   }
-  return coordinator_->stop_message();
+  return message;
 }
 
 absl::Status SingularMonitoredSession::AlreadyClosed() {

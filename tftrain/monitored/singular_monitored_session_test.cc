@@ -379,6 +379,7 @@ TEST(SingularMonitoredSessionTest, TellsWhyItEnded) {
   EXPECT_EQ(with_checkpoint->checkpoint, run / "model.ckpt-2");
 
   auto asked = Open(SmallModel());
+  asked->RequestStop();
   asked->RequestStop("enough");
   asked->RequestStop("more than enough");
   EXPECT_TRUE(asked->ShouldStop());
@@ -386,6 +387,14 @@ TEST(SingularMonitoredSessionTest, TellsWhyItEnded) {
   EXPECT_THAT(asked->Close(), IsOk());
   EXPECT_EQ(asked->summary().reason, StopReason::kStopRequested);
   EXPECT_EQ(asked->summary().detail, "enough");
+
+  auto before_step_fn = Open(SmallModel());
+  before_step_fn->RequestStop("enough");
+  EXPECT_THAT(before_step_fn->RunStepFn(
+                  [](StepContext& context) { return context.RequestStop(); }),
+              Not(IsOk()));
+  EXPECT_THAT(before_step_fn->Close(), IsOk());
+  EXPECT_EQ(before_step_fn->summary().detail, "enough");
 
   auto closed = Open(SmallModel());
   EXPECT_THAT(closed->Close(), IsOk());

@@ -45,9 +45,9 @@ class Drawing;
 // flush and the one that makes a batch full, which wake the thread. Summaries
 // are worth less than the training they are about, so that no failure of the
 // disk ends a step: it is logged once, counted, and told by the next `Flush` or
-// `Close`; the next event then begins a new file, so that a torn record hides
-// nothing behind it. When the writer closes, the log tells how many events were
-// lost, if any, and why.
+// `Close`; the next event then begins a new file, or the next batch where none
+// can be made, so that a torn record hides nothing behind it. When the writer
+// closes, the log tells how many events were lost, if any, and why.
 //
 // States: open -> closed. The folder is made at once, the file with the first
 // event. What was written by a flush stays should this process die; it is not

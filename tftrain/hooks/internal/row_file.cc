@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <set>
 
 #include "absl/base/thread_annotations.h"
@@ -27,7 +28,9 @@ namespace {
 // What is read at once.
 constexpr int64_t kBlockBytes = int64_t{64} << 10;
 
-// More than that behind the last row is no file of rows.
+// A longer line is no row, and with more of other lines behind the last row
+// it is no file of rows.
+constexpr size_t kMaxLineBytes = size_t{64} << 20;
 constexpr size_t kMaxOtherBytes = size_t{1} << 20;
 
 // The files that are open in this process.
@@ -73,6 +76,13 @@ absl::StatusOr<std::string> ReadAt(int fd, int64_t offset, int64_t size,
   return bytes;
 }
 
+// The process may change its folder.
+std::string Absolute(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? path : absolute.string();
+}
+
 absl::Status NoRows(std::string_view path) {
   return absl::FailedPreconditionError(
       absl::StrCat("the file \"", path,
@@ -96,8 +106,9 @@ class LinesBackwards {
                                  ? std::string::npos
                                  : bytes_.rfind('\n', bytes_.size() - 2);
       if (newline == std::string::npos && begin_ > 0) {
-        if (bytes_.size() > kMaxOtherBytes) return NoRows(path_);
-        const int64_t size = std::min(begin_, kBlockBytes);
+        if (bytes_.size() > kMaxLineBytes) return NoRows(path_);
+        const int64_t size = std::min(
+            begin_, std::max(kBlockBytes, static_cast<int64_t>(bytes_.size())));
         TF_ASSIGN_OR_RETURN(std::string block,
                             ReadAt(fd_, begin_ - size, size, path_));
         begin_ -= size;
@@ -119,6 +130,13 @@ class LinesBackwards {
 };
 
 }  // namespace
+
+RowFile::RowFile(const std::string& path, mode_t mode, std::string header,
+                 StepOf step_of)
+    : path_(Absolute(path)),
+      mode_(mode),
+      header_(std::move(header)),
+      step_of_(std::move(step_of)) {}
 
 absl::Status RowFile::Open(int64_t step) {
   Close();

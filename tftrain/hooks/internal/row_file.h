@@ -34,11 +34,8 @@ class RowFile {
 
   // A file at `path` with the first line `header`, unless that is empty; made
   // with the permissions `mode`, of which the process's umask is taken off.
-  RowFile(std::string path, mode_t mode, std::string header, StepOf step_of)
-      : path_(std::move(path)),
-        mode_(mode),
-        header_(std::move(header)),
-        step_of_(std::move(step_of)) {}
+  RowFile(const std::string& path, mode_t mode, std::string header,
+          StepOf step_of);
   RowFile(const RowFile&) = delete;
   RowFile& operator=(const RowFile&) = delete;
   ~RowFile() { Close(); }
@@ -49,8 +46,8 @@ class RowFile {
   // forced to the disk.
   // Errors: kInvalidArgument for what is no regular file; kFailedPrecondition
   // for a file with another header, for one with more than 1 MiB of other lines
-  // behind that row, and while another RowFile of this process has it open;
-  // those of base/file.h.
+  // or a line of more than 64 MiB behind that row, and while another RowFile of
+  // this process has it open; those of base/file.h.
   absl::Status Open(int64_t step);
 
   // Adds `row`, without its newline, in place of what there is of this step

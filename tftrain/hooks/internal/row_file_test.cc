@@ -4,6 +4,7 @@
 #include "tftrain/hooks/internal/row_file.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -77,6 +78,29 @@ TEST_F(RowFileTest, LinesLongerThanABlockAreLines) {
   ASSERT_THAT(rows_.Open(1), IsOk());
 
   EXPECT_EQ(Read(), absl::StrCat("1\n", note, note));
+}
+
+TEST_F(RowFileTest, RowsMayBeLong) {
+  const std::string spaces(3 << 20, ' ');
+  const std::string text = absl::StrCat("1", spaces, "\n2", spaces, "\n");
+  Fill(absl::StrCat(text, "3", spaces, "\n"));
+
+  ASSERT_THAT(rows_.Open(2), IsOk());
+
+  EXPECT_EQ(Read(), text);
+}
+
+TEST_F(RowFileTest, StaysWhereItIsWhenTheProcessChangesItsFolder) {
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(dir_.path());
+  RowFile rows("rows", 0666, "", StepOf);
+  EXPECT_THAT(rows.Open(0), IsOk());
+  EXPECT_THAT(rows.Append(1, "1"), IsOk());
+  std::filesystem::current_path(before);
+
+  EXPECT_THAT(rows.Append(2, "2"), IsOk());
+
+  EXPECT_EQ(Read(), "1\n2\n");
 }
 
 TEST_F(RowFileTest, AFileOfSomethingElseIsLeftAlone) {
