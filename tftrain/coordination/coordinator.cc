@@ -19,13 +19,9 @@ namespace {
 
 using Threads = std::vector<std::shared_ptr<Thread>>;
 
-// Those of the process that this one was forked from do not run here.
+// One of a parent process neither runs here nor may be asked.
 bool Runs(const std::shared_ptr<Thread>& thread) {
-  return !thread->done() && !thread->InForkedChild();
-}
-
-bool AnyRuns(const Threads& threads) {
-  return std::any_of(threads.begin(), threads.end(), Runs);
+  return !thread->InForkedChild() && !thread->done();
 }
 
 std::vector<std::string> DescribeLive(const Threads& threads) {
@@ -64,8 +60,7 @@ struct Coordinator::State {
   CondVar changed;
   bool joined ABSL_GUARDED_BY(mu) = false;
   FirstError error ABSL_GUARDED_BY(mu);
-  // Of the first request that told one.
-  std::string stop_message ABSL_GUARDED_BY(mu);
+  std::string stop_message ABSL_GUARDED_BY(mu);  // the first one given
   Threads registered ABSL_GUARDED_BY(mu);
 };
 
@@ -92,7 +87,8 @@ void Coordinator::RequestStop(const absl::Status& reason) {
       attached = !state_->error.ok() && !absl::IsCancelled(reason);
       if (stored || attached) state_->error.Update(reason);
     }
-    state_->Stop(reason.message());
+    // An error that is dropped, as the echo of stopping, is no reason for it.
+    state_->Stop(failure && !stored ? "" : reason.message());
   }
   if (!failure) return;
   if (after_join) {
@@ -166,7 +162,8 @@ void Coordinator::WaitForThreads(const Threads& threads, bool until_stop,
                                  absl::Duration timeout) const {
   const absl::Duration deadline = clock_->Monotonic() + timeout;
   MutexLock lock(state_->mu);
-  while (!(until_stop && state_->stop) && AnyRuns(threads)) {
+  while (!(until_stop && state_->stop) &&
+         std::any_of(threads.begin(), threads.end(), Runs)) {
     const absl::Duration left = deadline - clock_->Monotonic();
     if (left <= absl::ZeroDuration()) return;
     clock_->WaitFor(state_->mu, state_->changed, left);
@@ -176,6 +173,7 @@ void Coordinator::WaitForThreads(const Threads& threads, bool until_stop,
 absl::Status Coordinator::Join(const JoinOptions& options) {
   const Threads threads = ThreadsToJoin(options.threads);
   for (const std::shared_ptr<Thread>& thread : threads) {
+    if (!Runs(thread)) continue;
     thread->OnDone([state = state_] {
       MutexLock lock(state->mu);
       state->changed.NotifyAll();
@@ -187,10 +185,10 @@ absl::Status Coordinator::Join(const JoinOptions& options) {
 
   const std::vector<std::string> live = DescribeLive(threads);
   for (const std::shared_ptr<Thread>& thread : threads) {
-    if (thread->done()) {
-      thread->Join();
-    } else {
+    if (Runs(thread)) {
       thread->OnDone([kept = options.kept_by_live_threads] {});
+    } else {
+      thread->Join();
     }
   }
   absl::Status error;

@@ -102,7 +102,8 @@ class Coordinator {
   // The same without an error, for the reason `why`.
   void RequestStop(std::string_view why);
 
-  // What the first request said: why, or the message of its error.
+  // What the first request that gave a reason said: why, or the message of its
+  // error. One that is dropped is no reason.
   std::string stop_message() const;
 
   // True once a stop was requested. Costs one atomic load.
@@ -131,7 +132,8 @@ class Coordinator {
   // Waits for the registered threads and `options.threads`: without limit
   // until all have ended or a stop is requested, then for the rest to end
   // within the grace period. Afterwards no thread is registered; those that
-  // were registered meanwhile are, for the next Join.
+  // were registered meanwhile are, for the next Join. Nobody waits for a thread
+  // of the process that this one was forked from.
   //
   // Returns the stored error if there is one, again at every further call;
   // else, if threads still run and that is not ignored, an error that names

@@ -130,6 +130,8 @@ TEST_F(CoordinatorTest, StopsWhenRequested) {
 TEST_F(CoordinatorTest, TellsWhyItWasFirstStopped) {
   EXPECT_EQ(coordinator_->stop_message(), "");
 
+  coordinator_->RequestStop();  // says nothing
+  coordinator_->RequestStop(absl::CancelledError("an echo"));
   coordinator_->RequestStop("enough");
   coordinator_->RequestStop("more than enough");
 

@@ -89,6 +89,11 @@ absl::Status BestCheckpointHook::Begin(BeginContext& context) {
         absl::StrCat("keep is \"", options_.keep,
                      "\", give a positive number of checkpoints"));
   }
+  if (!(options_.save_patience_secs >= 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("save_patience_secs is \"", options_.save_patience_secs,
+                     "\", give 0 or more seconds"));
+  }
   scaffold_ = context.scaffold();
   if (!is_measuring()) return absl::OkStatus();
   return watch_.Begin(context, options_.tensor, options_.source, options_.every,

@@ -110,8 +110,9 @@ class BestCheckpointHook : public SessionRunHook {
 
   // Errors: kInvalidArgument for an empty `checkpoint_dir`, without `metric`
   // and `tensor`, with both `tensor` and `source`, for a `keep` below 1, for a
-  // tensor that the graph does not have or that is no number, a metric's name
-  // that is no UTF-8, and for `every` as SecondOrStepTimer::Create;
+  // negative `save_patience_secs`, for a tensor that the graph does not have or
+  // that is no number, a metric's name that is no UTF-8, and for `every` as
+  // SecondOrStepTimer::Create;
   // kFailedPrecondition without a global step; that of `source`, which is
   // kInvalidArgument for a metric that its EvalHook does not measure.
   absl::Status Begin(BeginContext& context) override;

@@ -516,6 +516,7 @@ TEST_F(BestCheckpointHookTest, BadOptionsComeOutOfCreate) {
   };
   bad([](auto* o) { o->checkpoint_dir.clear(); }, "checkpoint_dir is empty");
   bad([](auto* o) { o->keep = 0; }, "keep is \"0\"");
+  bad([](auto* o) { o->save_patience_secs = -1; }, "save_patience_secs");
   bad([](auto* o) { o->tensor = "los"; }, "\"los\"");
   bad([](auto* o) { o->metric = "\xff"; }, "no UTF-8");
   bad([](auto* o) { o->source = [] { return std::nullopt; }; },

@@ -411,8 +411,6 @@ TEST(NanTensorHookTest, AnInfinityInAllCheckpointsBelongsToTheModel) {
                   SaveCheckpoints(dir.path(), Every::Steps(1))},
                  dir.path(), DivergingGraph());
   LogCapture log;
-  // As a mask would, of which nobody computes a loss.
-  const Feeds mask = {{"w_initial:0", -kInfinity}};
   ASSERT_THAT(run.Open(), IsOk());
   EXPECT_THAT(run.Train(2, {{"gradient:0", -kInfinity}}),
               IsOkAndHolds(ElementsAre(1, 2)));

@@ -244,6 +244,9 @@ void SingularMonitoredSession::RequestStop(std::string_view reason) {
 }
 
 void SingularMonitoredSession::StopByStepFn() {
+  if (coordinator_->stop_message().empty()) {
+    step_fn_gave_reason_.store(true, std::memory_order_release);
+  }
   step_fn_stopped_.store(true, std::memory_order_release);
 }
 
@@ -314,11 +317,10 @@ void SingularMonitoredSession::NoteHowItEnded(const absl::Status& body) {
 
 std::string SingularMonitoredSession::StopDetail() const {
   if (hooked_->stop_requested()) return hooked_->stop_reason();
-  std::string message = coordinator_->stop_message();
-  if (message.empty() && step_fn_stopped_.load(std::memory_order_acquire)) {
+  if (step_fn_gave_reason_.load(std::memory_order_acquire)) {
     return "the step function asked for it";
   }
-  return message;
+  return coordinator_->stop_message();
 }
 
 absl::Status SingularMonitoredSession::AlreadyClosed() {

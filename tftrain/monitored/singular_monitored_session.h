@@ -242,6 +242,8 @@ class SingularMonitoredSession : public Runnable {
   std::atomic<bool> closed_{false};
   std::atomic<bool> met_failure_{false};  // by ShouldStop()
   std::atomic<bool> step_fn_stopped_{false};
+  // Whether nobody had given a reason to stop before that.
+  std::atomic<bool> step_fn_gave_reason_{false};
   std::atomic<bool> ending_{false};  // the hooks have been told, or are now
   std::atomic<int> busy_{0};    // how many steps and callbacks of hooks run
   bool server_answers_ = true;  // as far as is known

@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "tftrain/base/thread.h"
 #include "tftrain/monitored/singular_monitored_session.h"
+#include "tftrain/testing/holds_in_child.h"
 #include "tftrain/testing/hook_driver.h"
 #include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
@@ -122,6 +123,49 @@ TEST_F(StopTest, AThreadThatDoesNotStopIsLeftAfterTheGracePeriod) {  // WRAP-08
   EXPECT_FALSE((*straggler)->done());
   closed.set_value();
   (*straggler)->Join();
+}
+
+TEST_F(StopTest, AForkedChildMayDropItWhileItsThreadsRun) {
+  auto run = std::make_unique<HookDriver>(std::vector<HookPtr>{});
+  run->options().stop_grace_period_secs = 3600;
+  ASSERT_THAT(run->Open(), IsOk());
+  Coordinator& coordinator = run->session().coordinator();
+  const auto runner =
+      Thread::Start("runner", [&coordinator] { coordinator.WaitForStop(); });
+  ASSERT_THAT(runner, IsOk());
+  coordinator.RegisterThread(*runner);
+
+  EXPECT_TRUE(HoldsInChild([&] {
+    run.reset();
+    return true;
+  }));
+
+  EXPECT_FALSE((*runner)->done());
+  EXPECT_THAT(run->Close(), IsOk());
+}
+
+TEST_F(StopTest, TheFirstReasonThatIsGivenIsKept) {
+  HookDriver unsaid({});
+  ASSERT_THAT(unsaid.Open(), IsOk());
+  unsaid.session().coordinator().RequestStop();
+  unsaid.session().RequestStop("SIGTERM");
+  EXPECT_THAT(unsaid.Close(), IsOk());
+  EXPECT_EQ(unsaid.session().summary().detail, "SIGTERM");
+
+  const auto stop = [](StepContext& step) { return step.RequestStop(); };
+  HookDriver before({});
+  ASSERT_THAT(before.Open(), IsOk());
+  before.session().RequestStop("SIGTERM");
+  EXPECT_TRUE(IsStopIteration(before.session().RunStepFn(stop)));
+  EXPECT_THAT(before.Close(), IsOk());
+  EXPECT_EQ(before.session().summary().detail, "SIGTERM");
+
+  HookDriver after({});
+  ASSERT_THAT(after.Open(), IsOk());
+  EXPECT_TRUE(IsStopIteration(after.session().RunStepFn(stop)));
+  after.session().RequestStop("SIGTERM");
+  EXPECT_THAT(after.Close(), IsOk());
+  EXPECT_THAT(after.session().summary().detail, HasSubstr("step function"));
 }
 
 TEST_F(StopTest, AThreadsPreemptionIsTheCauseOfAFailedStep) {

@@ -388,14 +388,6 @@ TEST(SingularMonitoredSessionTest, TellsWhyItEnded) {
   EXPECT_EQ(asked->summary().reason, StopReason::kStopRequested);
   EXPECT_EQ(asked->summary().detail, "enough");
 
-  auto before_step_fn = Open(SmallModel());
-  before_step_fn->RequestStop("enough");
-  EXPECT_THAT(before_step_fn->RunStepFn(
-                  [](StepContext& context) { return context.RequestStop(); }),
-              Not(IsOk()));
-  EXPECT_THAT(before_step_fn->Close(), IsOk());
-  EXPECT_EQ(before_step_fn->summary().detail, "enough");
-
   auto closed = Open(SmallModel());
   EXPECT_THAT(closed->Close(), IsOk());
   EXPECT_EQ(closed->summary().reason, StopReason::kClosed);

@@ -149,11 +149,7 @@ EventFileWriter::EventFileWriter(std::string logdir, std::shared_ptr<Core> core,
       thread_(std::move(thread)) {}
 
 EventFileWriter::~EventFileWriter() {
-  if (InForkedChild()) {
-    // The thread is the parent's: neither joining nor asking is possible.
-    new std::shared_ptr<Thread>(thread_);
-    return;
-  }
+  if (InForkedChild()) return;
   Close().IgnoreError();  // It is in the log.
 }
 
@@ -383,11 +379,16 @@ std::string EventFileWriter::path() const {
 EventFileWriter::Stats EventFileWriter::stats() const {
   if (InForkedChild()) return Stats();
   // In this order, so that nothing is written that was not accepted.
-  const Stats logged = core_->logger.stats();
-  Stats all = core_->queue.stats();
+  const internal::EventLogger::Stats logged = core_->logger.stats();
+  const internal::EventQueue::Stats queued = core_->queue.stats();
+  Stats all;
+  all.accepted = queued.accepted;
   all.written = logged.written;
+  all.dropped_full = queued.dropped_full;
   all.dropped_error = logged.dropped_error;
+  all.dropped_large = queued.dropped_large;
   all.dropped_invalid = logged.dropped_invalid;
+  all.dropped_closed = queued.dropped_closed;
   all.files = logged.files;
   return all;
 }

@@ -61,7 +61,7 @@ std::string EventLogger::path() const {
   return path_;
 }
 
-EventFileWriter::Stats EventLogger::stats() const {
+EventLogger::Stats EventLogger::stats() const {
   MutexLock lock(mu_);
   return stats_;
 }
@@ -239,8 +239,8 @@ void EventLogger::NoteError(const absl::Status& status) {
   error_.Update(status);
 }
 
-void EventLogger::TellLost(const EventFileWriter::Stats& refused) const {
-  const EventFileWriter::Stats now = stats();
+void EventLogger::TellLost(const EventQueue::Stats& refused) const {
+  const Stats now = stats();
   std::vector<std::string> reasons;
   int64_t lost = 0;
   const auto add = [&](int64_t count, const char* reason) {

@@ -33,6 +33,15 @@ namespace tftrain::internal {
 // Thread-safe, but for Run(), which is the thread.
 class EventLogger {
  public:
+  // What became of the events that were taken out of the queue; see
+  // EventFileWriter::Stats.
+  struct Stats {
+    int64_t written = 0;
+    int64_t dropped_error = 0;
+    int64_t dropped_invalid = 0;
+    int64_t files = 0;
+  };
+
   EventLogger(const EventFileWriter::Options& options, Clock* clock);
   EventLogger(const EventLogger&) = delete;
   EventLogger& operator=(const EventLogger&) = delete;
@@ -47,8 +56,7 @@ class EventLogger {
   void NarrowFileMode(mode_t mode);
   std::string path() const;
 
-  // What became of the events that were taken out of the queue.
-  EventFileWriter::Stats stats() const;
+  Stats stats() const;
 
  private:
   // The methods below belong to the thread.
@@ -74,7 +82,7 @@ class EventLogger {
   void CountWritten(int64_t before);
   void CountLost(int64_t events);
   void NoteError(const absl::Status& status);
-  void TellLost(const EventFileWriter::Stats& refused) const;
+  void TellLost(const EventQueue::Stats& refused) const;
 
   mode_t file_mode() const;
 
@@ -95,7 +103,7 @@ class EventLogger {
   absl::Status error_ ABSL_GUARDED_BY(mu_);
   std::string path_ ABSL_GUARDED_BY(mu_);
   mode_t file_mode_ ABSL_GUARDED_BY(mu_);
-  EventFileWriter::Stats stats_ ABSL_GUARDED_BY(mu_);
+  Stats stats_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace tftrain::internal

@@ -112,7 +112,7 @@ bool EventQueue::closed() const {
   return closed_;
 }
 
-EventFileWriter::Stats EventQueue::stats() const {
+EventQueue::Stats EventQueue::stats() const {
   MutexLock lock(mu_);
   return stats_;
 }

@@ -70,6 +70,14 @@ struct QueuedEvent {
 // writes.
 class EventQueue {
  public:
+  // What became of the events here; see EventFileWriter::Stats.
+  struct Stats {
+    int64_t accepted = 0;
+    int64_t dropped_full = 0;
+    int64_t dropped_large = 0;
+    int64_t dropped_closed = 0;
+  };
+
   // What that thread writes in one go.
   struct Batch {
     std::vector<QueuedEvent> events;
@@ -126,8 +134,7 @@ class EventQueue {
 
   bool closed() const;
 
-  // What was accepted, and what was refused here.
-  EventFileWriter::Stats stats() const;
+  Stats stats() const;
 
   // Waits until there is something to be done, and puts it into `batch`.
   void Take(Batch* batch);
@@ -180,7 +187,7 @@ class EventQueue {
   uint64_t stalled_flush_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Status stall_ ABSL_GUARDED_BY(mu_);
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
-  EventFileWriter::Stats stats_ ABSL_GUARDED_BY(mu_);
+  Stats stats_ ABSL_GUARDED_BY(mu_);
   std::set<std::string_view> warned_ ABSL_GUARDED_BY(mu_);
 };
 

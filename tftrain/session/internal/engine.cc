@@ -43,7 +43,6 @@ Engine::~Engine() {
   if (is_inherited()) {
     // Kept for good: the runtime's threads are not here to let go of it.
     new auto(std::move(session_));
-    new auto(std::move(closer_));
   } else if (!closed_) {
     Close(kSessionClosePatience).IgnoreError();
   }
