@@ -227,18 +227,29 @@ absl::Status CheckpointSaverHook::AfterRun(SessionRunContext& context,
         !saver_->CheckpointOf(context.session(), save_path_, step)))) {
     StartAnew();
   }
-  // One that is due while another is written, be it another hook's, waits for
-  // it, and one of a bad state for a good one.
-  const bool must_wait =
-      saving_step_.has_value() ||
-      (options_.async && saver_ != nullptr && saver_->saving());
-  if (!timer_->ShouldTriggerForStep(step) || must_wait ||
-      context.session().state_rejected()) {
+  // One that is due while another is written waits for it, and one of a bad
+  // state for a good one.
+  if (!timer_->ShouldTriggerForStep(step) || saving_step_.has_value() ||
+      context.session().state_rejected() || IsPutOff()) {
     return absl::OkStatus();
   }
   timer_->UpdateLastTriggeredStep(step);
   TF_RETURN_IF_ERROR(FindSaver(step));
   return SaveInStep(context, step);
+}
+
+bool CheckpointSaverHook::IsPutOff() {
+  if (options_.async && saver_ != nullptr && saver_->saving()) {
+    const absl::Duration now = clock_->Monotonic();
+    if (!put_off_since_.has_value()) put_off_since_ = now;
+    // A hook that comes first in the list and is due again and again would
+    // leave no room.
+    if (now - *put_off_since_ < absl::Seconds(options_.save_patience_secs)) {
+      return true;
+    }
+  }
+  put_off_since_.reset();
+  return false;
 }
 
 absl::Status CheckpointSaverHook::SaveInStep(SessionRunContext& context,

@@ -120,7 +120,8 @@ class CheckpointSaverHook : public SessionRunHook {
     // Of those, none later than so many seconds after the last good save.
     std::optional<double> tolerated_secs;
 
-    // How long the end of the session waits for a save in the background.
+    // How long the end of the session waits for a save in the background, and
+    // how long one that is due is put off for that of another hook.
     double save_patience_secs = 600;
 
     // Must outlive the hook. Null means the machine's clock.
@@ -168,6 +169,9 @@ class CheckpointSaverHook : public SessionRunHook {
   // session's past any more.
   void StartAnew();
 
+  // Whether a save that is due leaves another hook's to end first.
+  bool IsPutOff();
+
   // A whole save, in the foreground, which must not fail.
   absl::Status Save(Session& session, int64_t step);
   // One after a step, in the background if that is asked for, and what follows.
@@ -201,6 +205,8 @@ class CheckpointSaverHook : public SessionRunHook {
   // in the background; others may save by the same saver.
   std::optional<int64_t> saving_step_;
   Saver::PendingSave saving_;
+  // When a save that is due was first put off.
+  std::optional<absl::Duration> put_off_since_;
   int failures_ = 0;  // in a row
   absl::Duration last_saved_time_;
 };

@@ -31,8 +31,10 @@
 namespace tftrain {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 using Calls = std::vector<std::string>;
 
@@ -342,6 +344,25 @@ TEST_F(TwoCheckpointSaverHooksTest, NoStepWaitsForTheSaveOfTheOther) {
   EXPECT_THAT(calls_,
               ElementsAre("A.BeforeSave 2", "A.AfterSave 2", "A.BeforeSave 5",
                           "A.AfterSave 5", "B.BeforeSave 6"));
+}
+
+TEST_F(TwoCheckpointSaverHooksTest, NorDoesOneNeverComeToSave) {
+  // A is due in each step, and comes first.
+  options_.save_steps = 1;
+  b_.listeners.push_back(
+      std::make_shared<BeforeSaves>([this](int64_t) { disk_.GoOn(); }));
+  OpenTwo();
+  for (int step = 1; step <= 3; ++step) {
+    AwaitSave();
+    if (step == 3) disk_.Stop();
+    EXPECT_THAT(Train(1), IsOk());
+  }
+  EXPECT_THAT(calls_, Not(Contains("B.BeforeSave 3")));
+
+  clock_.Advance(absl::Seconds(600));
+  EXPECT_THAT(Train(1), IsOk());
+
+  EXPECT_THAT(calls_, Contains("B.BeforeSave 4"));
 }
 
 TEST_F(TwoCheckpointSaverHooksTest, TheEndIsSavedThoughTheOtherIsWriting) {
