@@ -10,6 +10,7 @@
 namespace tftrain {
 namespace {
 
+// How often this process, and those it comes from, were forked.
 std::atomic<int> generation{0};
 
 void CountFork() { generation.fetch_add(1, std::memory_order_relaxed); }
@@ -19,6 +20,11 @@ void CountFork() { generation.fetch_add(1, std::memory_order_relaxed); }
 
 }  // namespace
 
-int ForkGeneration() { return generation.load(std::memory_order_relaxed); }
+ForkCheck::ForkCheck()
+    : generation_(generation.load(std::memory_order_relaxed)) {}
+
+bool ForkCheck::InChild() const {
+  return generation.load(std::memory_order_relaxed) != generation_;
+}
 
 }  // namespace tftrain

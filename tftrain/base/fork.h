@@ -8,13 +8,21 @@
 
 namespace tftrain {
 
-// A number that a child made by `fork` does not share with its parent. None of
-// the parent's threads live on in such a child, so that a TensorFlow session
-// made before the fork hangs there: a session keeps the number it was made
-// under and refuses to run under another. Costs one relaxed atomic load.
+// Tells whether this process was forked after the object was made. None of the
+// parent's threads live on in such a child: what waits for one, or is locked by
+// one, hangs there. A class with threads has a member of this type, and does
+// nothing in a child. Asking costs one relaxed atomic load.
 //
 // Thread-safe.
-int ForkGeneration();
+class ForkCheck {
+ public:
+  ForkCheck();
+
+  bool InChild() const;
+
+ private:
+  const int generation_;
+};
 
 }  // namespace tftrain
 

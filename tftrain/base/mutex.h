@@ -25,10 +25,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "tftrain/base/fork.h"
 
 namespace tftrain {
 
@@ -77,7 +79,11 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
 // Thread-safe.
 class CondVar {
  public:
-  CondVar() = default;
+  CondVar() { ::new (&cv_) std::condition_variable; }
+  // What waits in a forked child's parent never leaves: it is not waited for.
+  ~CondVar() {
+    if (!fork_.InChild()) cv_.~condition_variable();
+  }
   CondVar(const CondVar&) = delete;
   CondVar& operator=(const CondVar&) = delete;
 
@@ -118,7 +124,10 @@ class CondVar {
   // Far below what the standard library's clocks can count to.
   static constexpr absl::Duration kForever = absl::Hours(24 * 365);
 
-  std::condition_variable cv_;
+  const ForkCheck fork_;
+  union {
+    std::condition_variable cv_;
+  };
 };
 
 }  // namespace tftrain

@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
 #include <vector>
+
+#include "tftrain/testing/holds_in_child.h"
 
 namespace tftrain {
 namespace {
@@ -113,6 +116,35 @@ TEST(CondVarTest, AWaitOfAnyLengthEndsWhenNotified) {
     while (!ended) counter.Add();
     waiter.join();
   }
+}
+
+TEST(CondVarTest, AForkedChildMayDropWhatAThreadOfItsParentWaitsFor) {
+  Mutex mu;
+  auto changed = std::make_unique<CondVar>();
+  bool waiting = false;
+  bool over = false;
+  std::thread waiter([&] {
+    MutexLock lock(mu);
+    waiting = true;
+    changed->NotifyAll();
+    while (!over) changed->Wait(mu);
+  });
+  {
+    MutexLock lock(mu);
+    while (!waiting) changed->Wait(mu);
+  }
+
+  EXPECT_TRUE(HoldsInChild([&changed] {
+    changed.reset();
+    return true;
+  }));
+
+  {
+    MutexLock lock(mu);
+    over = true;
+    changed->NotifyAll();
+  }
+  waiter.join();
 }
 
 }  // namespace

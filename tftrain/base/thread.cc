@@ -32,7 +32,7 @@ struct Thread::State {
   explicit State(std::string thread_name) : name(std::move(thread_name)) {}
 
   const std::string name;
-  const int fork_generation = ForkGeneration();
+  const ForkCheck fork;
 
   mutable Mutex mu;
   CondVar ended;
@@ -117,9 +117,7 @@ bool Thread::done() const {
   return state_->done;
 }
 
-bool Thread::InForkedChild() const {
-  return ForkGeneration() != state_->fork_generation;
-}
+bool Thread::InForkedChild() const { return state_->fork.InChild(); }
 
 void Thread::Join() { JoinFor(absl::InfiniteDuration()); }
 

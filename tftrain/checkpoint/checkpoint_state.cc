@@ -211,37 +211,89 @@ const ListedCheckpoint* ChooseComplete(
   return choice;
 }
 
-// The best complete checkpoint of `folder` although its state file does not
-// lead to it. `state` is what the file says, if that can be used; `had_state`
-// whether there was one before it was read: a first save may be under way.
-absl::StatusOr<std::optional<std::string>> LatestInFolder(
-    std::string_view folder, const std::string& state_path, bool had_state,
-    const std::optional<CheckpointState>& state) {
+// Whoever saves so often that a reader is overtaken each time is not waited
+// for.
+constexpr int kMostLooks = 100;
+
+absl::StatusOr<std::string> ReadState(const std::string& state_path,
+                                      const CheckpointStateOptions& options) {
+  return ReadFile(state_path, static_cast<int64_t>(options.limits.max_bytes));
+}
+
+// What the state file says, `text` being what was read of it; nothing if it is
+// not there or cannot be used.
+absl::StatusOr<std::optional<CheckpointState>> UseState(
+    std::string_view folder, const std::string& state_path,
+    const absl::StatusOr<std::string>& text,
+    const CheckpointStateOptions& options) {
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  absl::StatusOr<CheckpointState> state =
+      text.ok() ? ParseCheckpointState(*text, options.limits) : text.status();
+  if (!state.ok()) {
+    LOG(WARNING) << "The checkpoint state \"" << state_path
+                 << "\" is ignored: " << state.status().message();
+    return std::nullopt;
+  }
+  if (state->model_checkpoint_path.empty()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the checkpoint state \"%s\" has no model_checkpoint_path, move it "
+        "away to use what its folder holds",
+        state_path));
+  }
+  if (!LocateAll(folder, state_path, options, &*state)) return std::nullopt;
+  return *std::move(state);
+}
+
+// What a folder holds whose state file does not lead to a complete checkpoint.
+struct Content {
+  // Whether it has anything by the name of the state file.
+  bool has_state = false;
+  std::vector<ListedCheckpoint> listed;
+  std::vector<std::string> ranked;
+  std::optional<std::string> best;  // of `ranked`, the complete ones
+};
+
+absl::StatusOr<Content> LookInto(std::string_view folder,
+                                 const std::string& latest_filename,
+                                 const std::optional<CheckpointState>& state) {
+  Content content;
+  content.has_state = HasName(folder, latest_filename);
   absl::StatusOr<std::vector<ListedCheckpoint>> list = ListCheckpoints(folder);
   if (absl::IsNotFound(list.status())) list.emplace();
   TF_RETURN_IF_ERROR(list.status());
-  const std::vector<std::string> ranked = RankCheckpoints(state, *list);
-  const auto choice =
-      std::find_if(ranked.begin(), ranked.end(), CheckpointIsComplete);
-  if (choice != ranked.end()) {
+  content.listed = *std::move(list);
+  content.ranked = RankCheckpoints(state, content.listed);
+  const auto best = std::find_if(content.ranked.begin(), content.ranked.end(),
+                                 CheckpointIsComplete);
+  if (best != content.ranked.end()) content.best = *best;
+  return content;
+}
+
+// The best complete checkpoint of a folder with this `content`. `state` is what
+// its state file says, if that can be used.
+absl::StatusOr<std::optional<std::string>> ChooseLatest(
+    const std::string& state_path, const std::optional<CheckpointState>& state,
+    const Content& content) {
+  if (content.best.has_value()) {
     if (!state.has_value()) {
       LOG(WARNING) << "No usable checkpoint state \"" << state_path
                    << "\"; the newest complete checkpoint in its folder is \""
-                   << *choice << "\"";
+                   << *content.best << "\"";
     } else {
       LOG(WARNING) << "The checkpoint \"" << state->model_checkpoint_path
                    << "\" named by \"" << state_path
                    << "\" is missing or not complete; the newest complete one "
                       "is \""
-                   << *choice << "\"";
+                   << *content.best << "\"";
     }
-    return *choice;
+    return content.best;
   }
-  if (!ranked.empty()) {
+  if (!content.ranked.empty()) {
+    const std::string& first = content.ranked.front();
     return absl::DataLossError(absl::StrFormat(
         "the checkpoint \"%s\" lacks data files and there is no complete one "
         "in its folder, put the files back, or move \"%s\" away to start anew",
-        ranked.front(), IndexFileName(ranked.front())));
+        first, IndexFileName(first)));
   }
   if (state.has_value()) {
     return absl::FailedPreconditionError(absl::StrFormat(
@@ -249,15 +301,15 @@ absl::StatusOr<std::optional<std::string>> LatestInFolder(
         "put its files back, or move the state away to start anew",
         state_path, state->model_checkpoint_path));
   }
-  if (had_state) {
+  if (content.has_state) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "the checkpoint state \"%s\" is damaged or names checkpoints outside "
         "of its folder only, and there is none in the folder, put it right, "
         "give the folder it names, or move it away to start anew",
         state_path));
   }
-  if (!list->empty()) {
-    LOG(WARNING) << "The data of \"" << list->front().prefix
+  if (!content.listed.empty()) {
+    LOG(WARNING) << "The data of \"" << content.listed.front().prefix
                  << "\" has no index: it was never committed and is ignored";
   }
   return std::nullopt;
@@ -298,24 +350,7 @@ absl::StatusOr<std::optional<CheckpointState>> GetCheckpointState(
     std::string_view folder, const CheckpointStateOptions& options) {
   TF_RETURN_IF_ERROR(CheckFilename(options.latest_filename));
   const std::string state_path = JoinPath(folder, options.latest_filename);
-  const absl::StatusOr<std::string> text =
-      ReadFile(state_path, static_cast<int64_t>(options.limits.max_bytes));
-  if (absl::IsNotFound(text.status())) return std::nullopt;
-  absl::StatusOr<CheckpointState> state =
-      text.ok() ? ParseCheckpointState(*text, options.limits) : text.status();
-  if (!state.ok()) {
-    LOG(WARNING) << "The checkpoint state \"" << state_path
-                 << "\" is ignored: " << state.status().message();
-    return std::nullopt;
-  }
-  if (state->model_checkpoint_path.empty()) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "the checkpoint state \"%s\" has no model_checkpoint_path, move it "
-        "away to use what its folder holds",
-        state_path));
-  }
-  if (!LocateAll(folder, state_path, options, &*state)) return std::nullopt;
-  return *std::move(state);
+  return UseState(folder, state_path, ReadState(state_path, options), options);
 }
 
 absl::Status UpdateCheckpointState(
@@ -351,19 +386,29 @@ absl::Status UpdateCheckpointState(
 absl::StatusOr<std::optional<std::string>> LatestCheckpoint(
     std::string_view folder, const CheckpointStateOptions& options) {
   TF_RETURN_IF_ERROR(CheckFilename(options.latest_filename));
-  const bool had_state = HasName(folder, options.latest_filename);
-  absl::StatusOr<std::optional<CheckpointState>> state =
-      GetCheckpointState(folder, options);
-  if (!state.ok()) {
-    LOG(WARNING) << state.status().message();
-    state = std::nullopt;
+  const std::string state_path = JoinPath(folder, options.latest_filename);
+  absl::StatusOr<std::string> text = ReadState(state_path, options);
+  for (int look = 1;; ++look) {
+    absl::StatusOr<std::optional<CheckpointState>> state =
+        UseState(folder, state_path, text, options);
+    if (!state.ok()) {
+      LOG(WARNING) << state.status().message();
+      state = std::nullopt;
+    }
+    if (state->has_value() &&
+        CheckpointIsComplete((*state)->model_checkpoint_path)) {
+      return (*state)->model_checkpoint_path;
+    }
+    TF_ASSIGN_OR_RETURN(const Content content,
+                        LookInto(folder, options.latest_filename, *state));
+    // A folder that is saved into meanwhile shows parts of a checkpoint that
+    // comes and of one that goes.
+    absl::StatusOr<std::string> now = ReadState(state_path, options);
+    if (now == text || look == kMostLooks) {
+      return ChooseLatest(state_path, *state, content);
+    }
+    text = std::move(now);
   }
-  if (state->has_value() &&
-      CheckpointIsComplete((*state)->model_checkpoint_path)) {
-    return (*state)->model_checkpoint_path;
-  }
-  return LatestInFolder(folder, JoinPath(folder, options.latest_filename),
-                        had_state, *state);
 }
 
 absl::StatusOr<std::string> ResolveCheckpoint(

@@ -108,6 +108,8 @@ std::vector<std::string> RankCheckpoints(
 // no state file.
 //
 // Looks at names only; whether the bytes are intact is for the reader to say.
+// Looks again if the state file is written meanwhile, so that another process
+// may save into the folder.
 //
 // Errors: kDataLoss if there are indexes but no complete checkpoint;
 // kFailedPrecondition if there is a state file and no checkpoint;

@@ -10,11 +10,13 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "tftrain/checkpoint/checkpoint_list.h"
 #include "tftrain/testing/faulty_file_ops.h"
+#include "tftrain/testing/log_capture.h"
 #include "tftrain/testing/matchers.h"
 #include "tftrain/testing/temp_dir.h"
 
@@ -22,8 +24,10 @@ namespace tftrain {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Optional;
 
 constexpr int64_t kLimit = 1 << 20;
@@ -475,6 +479,51 @@ TEST_F(CheckpointStateTest, LatestIsNeverSilentlyNone) {
 
   ASSERT_THAT(RemoveFile(run_ + "/checkpoint"), IsOk());
   EXPECT_THAT(LatestCheckpoint(run_), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+// Calls `writer` before each attempt to open a file of `path`.
+class WriterAtOpen : public FaultyFileOps {
+ public:
+  WriterAtOpen(std::string path, std::function<void(int)> writer)
+      : path_(std::move(path)), writer_(std::move(writer)) {}
+
+  int Open(const char* path, int flags, mode_t mode) override {
+    if (path_ == path) writer_(++opens_);
+    return FaultyFileOps::Open(path, flags, mode);
+  }
+
+ private:
+  const std::string path_;
+  const std::function<void(int)> writer_;
+  int opens_ = 0;
+};
+
+// Row 21
+TEST_F(CheckpointStateTest, LatestLooksAgainAfterASaveMeanwhile) {
+  ASSERT_THAT(UpdateCheckpointState(run_, State({"m-1"})), IsOk());
+  Write(run_ + "/m-2.index");
+  // m-1 has gone already, and m-2 is whole by the second look.
+  WriterAtOpen saves(run_ + "/checkpoint", [this](int look) {
+    if (look != 2) return;
+    Save(run_ + "/m-2");
+    EXPECT_THAT(UpdateCheckpointState(run_, State({"m-2"})), IsOk());
+  });
+  const LogCapture log;
+
+  EXPECT_THAT(LatestCheckpoint(run_), IsOkAndHolds(Optional(run_ + "/m-2")));
+
+  EXPECT_THAT(log.lines(), Not(Contains(HasSubstr("not complete"))));
+}
+
+TEST_F(CheckpointStateTest, LatestDoesNotChaseAWriterForEver) {
+  ASSERT_THAT(UpdateCheckpointState(run_, State({"m-0"})), IsOk());
+  WriterAtOpen saves(run_ + "/checkpoint", [this](int look) {
+    EXPECT_THAT(UpdateCheckpointState(run_, State({absl::StrCat("m-", look)})),
+                IsOk());
+  });
+
+  EXPECT_THAT(LatestCheckpoint(run_),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
 TEST_F(CheckpointStateTest, DataThatWasNeverCommittedIsNoCheckpoint) {

@@ -104,7 +104,7 @@ SingularMonitoredSession::SingularMonitoredSession(GraphPtr graph,
       coordinator_(MakeCoordinator()) {}
 
 SingularMonitoredSession::~SingularMonitoredSession() {
-  if (closed()) return;
+  if (closed() || fork_.InChild()) return;
   const absl::Status status =
       Close(absl::CancelledError("the session was dropped without Close(); its "
                                  "hooks' End was not called"));
@@ -262,6 +262,10 @@ absl::StatusOr<Summary> SingularMonitoredSession::RunUntilStop(
 
 absl::Status SingularMonitoredSession::Close(absl::Status body) {
   if (closed()) return AlreadyClosed();
+  if (fork_.InChild()) {
+    closed_.store(true, std::memory_order_release);
+    return IsCleanStop(body) ? absl::OkStatus() : body;
+  }
   if (busy_.load(std::memory_order_relaxed)) {
     return absl::FailedPreconditionError(
         "the session cannot be closed while one of its steps or a callback of "

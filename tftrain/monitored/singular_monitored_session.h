@@ -25,6 +25,7 @@
 #include "absl/types/span.h"
 #include "tensorflow/core/protobuf/config.pb.h"
 #include "tftrain/base/errors.h"
+#include "tftrain/base/fork.h"
 #include "tftrain/coordination/coordinator.h"
 #include "tftrain/graph/graph.h"
 #include "tftrain/hooks/session_run_hook.h"
@@ -177,6 +178,8 @@ class SingularMonitoredSession : public Runnable {
   // `body` unless that is a clean stop; the others are told in its message.
   // Errors: kFailedPrecondition when the session is closed already, or when it
   // is called from within a step or a hook; the hooks hear nothing of that.
+  // In a child made by fork, what was inherited is its parent's: neither hooks
+  // nor threads hear of Close(), which returns `body`, nor of the destructor.
   // Python: close, __exit__.
   absl::Status Close(absl::Status body);
   absl::Status Close() { return Close(absl::OkStatus()); }
@@ -236,6 +239,7 @@ class SingularMonitoredSession : public Runnable {
   const std::shared_ptr<Scaffold> scaffold_;
   const std::shared_ptr<Coordinator> coordinator_;
 
+  const ForkCheck fork_;
   std::vector<internal::HookEntry> hooks_;  // those whose Begin succeeded
   std::shared_ptr<Session> session_;        // null once closed
   std::unique_ptr<internal::HookedSession> hooked_;

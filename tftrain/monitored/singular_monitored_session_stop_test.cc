@@ -125,8 +125,8 @@ TEST_F(StopTest, AThreadThatDoesNotStopIsLeftAfterTheGracePeriod) {  // WRAP-08
   (*straggler)->Join();
 }
 
-TEST_F(StopTest, AForkedChildMayDropItWhileItsThreadsRun) {
-  auto run = std::make_unique<HookDriver>(std::vector<HookPtr>{});
+TEST_F(StopTest, AForkedChildLeavesItsHooksAndThreadsToItsParent) {
+  auto run = std::make_unique<HookDriver>(std::vector<HookPtr>{Hook()});
   run->options().stop_grace_period_secs = 3600;
   ASSERT_THAT(run->Open(), IsOk());
   Coordinator& coordinator = run->session().coordinator();
@@ -134,14 +134,22 @@ TEST_F(StopTest, AForkedChildMayDropItWhileItsThreadsRun) {
       Thread::Start("runner", [&coordinator] { coordinator.WaitForStop(); });
   ASSERT_THAT(runner, IsOk());
   coordinator.RegisterThread(*runner);
+  const auto calls = calls_;
 
   EXPECT_TRUE(HoldsInChild([&] {
+    const absl::Status lost = absl::DataLossError("of the child");
+    return run->session().Close(lost) == lost && run->session().ShouldStop() &&
+           absl::IsFailedPrecondition(run->session().Run(Target("train"))) &&
+           calls_ == calls;
+  }));
+  EXPECT_TRUE(HoldsInChild([&] {
     run.reset();
-    return true;
+    return calls_ == calls;
   }));
 
   EXPECT_FALSE((*runner)->done());
   EXPECT_THAT(run->Close(), IsOk());
+  EXPECT_EQ(calls_.back(), "A.End");
 }
 
 TEST_F(StopTest, TheFirstReasonThatIsGivenIsKept) {

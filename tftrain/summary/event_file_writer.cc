@@ -19,7 +19,6 @@
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
 #include "tensorflow/core/util/event.pb.h"
 #include "tftrain/base/file.h"
-#include "tftrain/base/fork.h"
 #include "tftrain/base/utf8.h"
 #include "tftrain/summary/disk_patience.h"
 #include "tftrain/summary/drawing.h"
@@ -144,21 +143,16 @@ absl::StatusOr<std::shared_ptr<EventFileWriter>> EventFileWriter::Create(
 EventFileWriter::EventFileWriter(std::string logdir, std::shared_ptr<Core> core,
                                  std::shared_ptr<Thread> thread)
     : logdir_(std::move(logdir)),
-      fork_generation_(ForkGeneration()),
       core_(std::move(core)),
       thread_(std::move(thread)) {}
 
 EventFileWriter::~EventFileWriter() {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   Close().IgnoreError();  // It is in the log.
 }
 
-bool EventFileWriter::InForkedChild() const {
-  return ForkGeneration() != fork_generation_;
-}
-
 void EventFileWriter::AddEvent(Event event) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   auto large = std::make_unique<LargeEvent>();
   large->event = std::move(event);
   core_->AddEvent(std::move(large), std::nullopt);
@@ -166,7 +160,7 @@ void EventFileWriter::AddEvent(Event event) {
 
 void EventFileWriter::AddSummary(tensorflow::Summary summary,
                                  std::optional<int64_t> step) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   auto large = std::make_unique<LargeEvent>();
   *large->event.mutable_summary() = std::move(summary);
   core_->AddEvent(std::move(large), step);
@@ -174,7 +168,7 @@ void EventFileWriter::AddSummary(tensorflow::Summary summary,
 
 absl::Status EventFileWriter::AddSummary(std::string_view serialized,
                                          std::optional<int64_t> step) {
-  if (InForkedChild()) return absl::OkStatus();
+  if (fork_.InChild()) return absl::OkStatus();
   if (serialized.size() <= internal::kMaxEventBytes &&
       internal::HoldsOnlyScalars(serialized)) {
     const double now = internal::EventTime(*core_->clock);
@@ -202,7 +196,7 @@ absl::Status EventFileWriter::AddSummary(std::string_view serialized,
 
 void EventFileWriter::AddScalar(std::string_view tag, float value,
                                 std::optional<int64_t> step) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   const double now = internal::EventTime(*core_->clock);
   core_->queue.Add(sizeof(QueuedEvent) + tag.size(), /*droppable=*/true,
                    [&](QueuedEvent* event) {
@@ -247,7 +241,7 @@ absl::Status EventFileWriter::AddImage(std::string_view tag,
 void EventFileWriter::AddDrawing(std::string_view tag,
                                  std::unique_ptr<internal::Drawing> drawing,
                                  std::optional<int64_t> step) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   core_->AddDrawing(tag, std::move(drawing), step);
 }
 
@@ -267,7 +261,7 @@ void EventFileWriter::AddText(std::string_view tag, std::string_view text,
 
 void EventFileWriter::AddGraph(const tensorflow::GraphDef& graph,
                                std::optional<int64_t> step) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   std::optional<std::string> bytes = Serialized(graph);
   if (!bytes) return core_->queue.RefuseTooLarge();
   AddGraph(*std::move(bytes), step);
@@ -275,7 +269,7 @@ void EventFileWriter::AddGraph(const tensorflow::GraphDef& graph,
 
 void EventFileWriter::AddGraph(std::string serialized,
                                std::optional<int64_t> step) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   auto large = std::make_unique<LargeEvent>();
   large->event.set_graph_def(std::move(serialized));
   core_->AddEvent(std::move(large), step, /*droppable=*/false);
@@ -283,7 +277,7 @@ void EventFileWriter::AddGraph(std::string serialized,
 
 void EventFileWriter::AddMetaGraph(const tensorflow::MetaGraphDef& meta_graph,
                                    std::optional<int64_t> step) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   std::optional<std::string> bytes = Serialized(meta_graph);
   if (!bytes) return core_->queue.RefuseTooLarge();
   AddMetaGraph(*std::move(bytes), step);
@@ -291,7 +285,7 @@ void EventFileWriter::AddMetaGraph(const tensorflow::MetaGraphDef& meta_graph,
 
 void EventFileWriter::AddMetaGraph(std::string serialized,
                                    std::optional<int64_t> step) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   auto large = std::make_unique<LargeEvent>();
   large->event.set_meta_graph_def(std::move(serialized));
   core_->AddEvent(std::move(large), step, /*droppable=*/false);
@@ -301,7 +295,7 @@ void EventFileWriter::AddSessionLog(SessionStatus status,
                                     std::optional<int64_t> step,
                                     std::string_view checkpoint_path,
                                     std::string_view message) {
-  if (InForkedChild()) return;
+  if (fork_.InChild()) return;
   auto large = std::make_unique<LargeEvent>();
   SessionLog& log = *large->event.mutable_session_log();
   switch (status) {
@@ -323,7 +317,7 @@ void EventFileWriter::AddSessionLog(SessionStatus status,
 absl::Status EventFileWriter::AddRunMetadata(
     const tensorflow::RunMetadata& metadata, std::string_view tag,
     std::optional<int64_t> step) {
-  if (InForkedChild()) return absl::OkStatus();
+  if (fork_.InChild()) return absl::OkStatus();
   {
     MutexLock lock(mu_);
     if (!run_tags_.emplace(tag).second) {
@@ -346,17 +340,17 @@ absl::Status EventFileWriter::AddRunMetadata(
 }
 
 absl::Status EventFileWriter::Flush() {
-  if (InForkedChild()) return absl::OkStatus();
+  if (fork_.InChild()) return absl::OkStatus();
   TF_RETURN_IF_ERROR(core_->queue.AwaitFlush());
   return core_->logger.TakeError();
 }
 
 void EventFileWriter::AwaitFlush() {
-  if (!InForkedChild()) core_->queue.AwaitFlush().IgnoreError();
+  if (!fork_.InChild()) core_->queue.AwaitFlush().IgnoreError();
 }
 
 absl::Status EventFileWriter::Close() {
-  if (InForkedChild()) return absl::OkStatus();
+  if (fork_.InChild()) return absl::OkStatus();
   core_->queue.Close();
   const internal::DiskPatience::Wait wait(core_->queue.patience());
   if (thread_->JoinFor(wait.left())) return core_->logger.TakeError();
@@ -365,19 +359,19 @@ absl::Status EventFileWriter::Close() {
 }
 
 bool EventFileWriter::closed() const {
-  return InForkedChild() || core_->queue.closed();
+  return fork_.InChild() || core_->queue.closed();
 }
 
 void EventFileWriter::NarrowFileMode(mode_t mode) {
-  if (!InForkedChild()) core_->logger.NarrowFileMode(mode);
+  if (!fork_.InChild()) core_->logger.NarrowFileMode(mode);
 }
 
 std::string EventFileWriter::path() const {
-  return InForkedChild() ? std::string() : core_->logger.path();
+  return fork_.InChild() ? std::string() : core_->logger.path();
 }
 
 EventFileWriter::Stats EventFileWriter::stats() const {
-  if (InForkedChild()) return Stats();
+  if (fork_.InChild()) return Stats();
   // In this order, so that nothing is written that was not accepted.
   const internal::EventLogger::Stats logged = core_->logger.stats();
   const internal::EventQueue::Stats queued = core_->queue.stats();

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "tftrain/base/clock.h"
+#include "tftrain/base/fork.h"
 #include "tftrain/base/mutex.h"
 #include "tftrain/base/thread.h"
 
@@ -270,12 +271,8 @@ class EventFileWriter {
                   std::unique_ptr<internal::Drawing> drawing,
                   std::optional<int64_t> step);
 
-  // True in a child made by `fork`, where the thread does not exist and the
-  // locks may be held for good.
-  bool InForkedChild() const;
-
   const std::string logdir_;
-  const int fork_generation_;
+  const ForkCheck fork_;
   // Shared with the thread, which may outlive this object.
   const std::shared_ptr<Core> core_;
   const std::shared_ptr<Thread> thread_;

@@ -46,7 +46,7 @@ class Engine {
   StepGate& gate() { return gate_; }
   // Whether this process was forked from the one that made the engine. The
   // runtime's threads are not here, so that even closing it might hang.
-  bool is_inherited() const { return ForkGeneration() != fork_generation_; }
+  bool is_inherited() const { return fork_.InChild(); }
 
   // Closes the session. The answer of a server is awaited for `patience`, and
   // after that by a thread alone, which was started with the engine: closing
@@ -60,7 +60,7 @@ class Engine {
 
   absl::Status StartCloser();
 
-  const int fork_generation_ = ForkGeneration();
+  const ForkCheck fork_;
   std::shared_ptr<tensorflow::Session> session_;
   std::atomic<bool> closed_{false};
   StepGate gate_;
