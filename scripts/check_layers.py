@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: The tftrain authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that no layer of tftrain includes a layer below it.
+"""Checks that no layer of tftrain includes a layer below it, and that each
+source is built.
 
 usage: check_layers.py ROOT
 
 A folder of ROOT/tftrain is a layer. A file in it may include headers of its
 own layer and of the layers before it in LAYERS. Tests (x_test.cc, and helpers
 such as x_test_fixture.h) may include `testing` too; the umbrella header
-includes what it likes, and no layer includes it.
-Prints each offending line and exits with 1 if there is one.
+includes what it likes, and no layer includes it. A source is named in the
+CMakeLists.txt of its layer.
+Prints each offending line or file and exits with 1 if there is one.
 """
 
 import pathlib
@@ -37,8 +39,16 @@ def problem(layer, is_test, included):
   return None
 
 
+def named_sources(layer_folder):
+  """The words of a layer's CMakeLists.txt."""
+  listing = layer_folder / "CMakeLists.txt"
+  return set(re.findall(r"[^\s()]+", listing.read_text(encoding="utf-8"))
+             if listing.exists() else [])
+
+
 def main(root):
   found = 0
+  named = {layer: named_sources(root / "tftrain" / layer) for layer in LAYERS}
   checked = 0
   for path in sorted((root / "tftrain").rglob("*")):
     if path.suffix not in (".h", ".cc"):
@@ -53,6 +63,10 @@ def main(root):
       found += 1
       continue
     checked += 1
+    if path.suffix == ".cc" and (
+        inside.relative_to(layer).as_posix() not in named[layer]):
+      print(f"{path}: no CMakeLists.txt names it, so that it is not built")
+      found += 1
     is_test = TEST.search(path.stem)
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):
@@ -65,7 +79,7 @@ def main(root):
     print(f"{root / 'tftrain'} holds no source of any layer; name the root of "
           "the repository")
     return 1
-  print(f"{checked} files checked, {found} wrong includes")
+  print(f"{checked} files checked, {found} problems")
   return 1 if found else 0
 
 

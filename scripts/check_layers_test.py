@@ -14,8 +14,15 @@ SCRIPT = pathlib.Path(__file__).with_name("check_layers.py")
 
 class CheckLayersTest(unittest.TestCase):
 
-  def check(self, files):
-    """The exit code and the output for a tree of {path: text}."""
+  def check(self, files, built=None):
+    """The exit code and the output for a tree of {path: text}. Each layer
+    builds its sources, or those of the list `built`."""
+    files = dict(files)
+    for layer in {name.split("/")[0] for name in files if "/" in name}:
+      sources = built or " ".join(
+          name[len(layer) + 1:] for name in files
+          if name.startswith(layer + "/"))
+      files[layer + "/CMakeLists.txt"] = f"library(SRCS {sources})\n"
     with tempfile.TemporaryDirectory() as root:
       for name, text in files.items():
         path = pathlib.Path(root, "tftrain", name)
@@ -34,7 +41,17 @@ class CheckLayersTest(unittest.TestCase):
         "tftrain.h": '#include "tftrain/monitored/d.h"\n',
     })
     self.assertEqual(code, 0, output)
-    self.assertIn("4 files checked, 0 wrong includes", output)
+    self.assertIn("4 files checked, 0 problems", output)
+
+  def test_rejects_a_source_that_is_not_built(self):
+    files = {"base/a.cc": "", "base/internal/a.cc": "", "base/a.h": ""}
+    self.assertEqual(self.check(files, built="a.cc internal/a.cc")[0], 0)
+    for built, missing in (("a.cc", "base/internal/a.cc"),
+                           ("internal/a.cc", "base/a.cc"),
+                           ("aa.cc internal/a.cc", "base/a.cc")):
+      code, output = self.check(files, built)
+      self.assertEqual(code, 1, built)
+      self.assertIn(missing + ": no CMakeLists.txt names it", output)
 
   def test_rejects_a_lower_layer_and_names_the_line(self):
     code, output = self.check({
