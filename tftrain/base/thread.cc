@@ -113,6 +113,7 @@ Thread::~Thread() {
 const std::string& Thread::name() const { return state_->name; }
 
 bool Thread::done() const {
+  if (InForkedChild()) return true;
   MutexLock lock(state_->mu);
   return state_->done;
 }

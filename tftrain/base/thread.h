@@ -46,7 +46,8 @@ class Thread {
 
   const std::string& name() const;
 
-  // True once the function has returned and was destroyed.
+  // True once the function has returned and was destroyed, and in a forked
+  // child, where nothing runs it.
   bool done() const;
 
   // Waits until the thread has ended; not in a forked child. A second call, or

@@ -150,10 +150,11 @@ TEST(ThreadTest, AForkedChildLeavesTheThreadsOfItsParentAlone) {
 
   EXPECT_TRUE(HoldsInChild([&] {
     const bool waited = running->JoinFor(absl::InfiniteDuration());
+    const bool done = running->done();
     running.reset();
     ended.reset();
     unjoined.reset();
-    return !waited;
+    return done && !waited;
   }));
 
   gate.Open();

@@ -175,9 +175,8 @@ class Saver::Impl {
     save.running_->told = true;
     return save.running_->status;
   }
-  // Waits for a save in the background, unless it was given up, which it is
-  // after `patience`.
-  // Errors: kFailedPrecondition when that one is still being written.
+  // Waits for a save in the background, unless it was given up.
+  // Errors: see Saver::AwaitSave().
   absl::Status AwaitSave(absl::Duration patience = absl::InfiniteDuration());
   std::map<std::string, ValueAccess> HowSaved(const Session& session) const;
   absl::Status Restore(Session& session, const std::string& path,
@@ -213,6 +212,7 @@ class Saver::Impl {
   absl::Status TellFailure();
   // Leaves the save in the background to itself, and says so.
   absl::Status GiveUp(absl::Duration patience);
+  absl::Status StillWritten(absl::Duration patience) const;
   absl::Status WrittenByParent() const;
   absl::Status CheckBuilt() const;
   absl::StatusOr<std::string> CheckPath(const std::string& path,
@@ -474,6 +474,10 @@ absl::Status Saver::Impl::GiveUp(absl::Duration patience) {
   if (running_->thread->InForkedChild()) return WrittenByParent();
   running_->given_up = true;
   running_->thread->Detach();
+  return StillWritten(patience);
+}
+
+absl::Status Saver::Impl::StillWritten(absl::Duration patience) const {
   return absl::DeadlineExceededError(absl::StrCat(
       "the checkpoint \"", running_->job.prefix,
       "\" is still being written after ", absl::FormatDuration(patience),
@@ -493,7 +497,7 @@ absl::Status Saver::Impl::AwaitSave(absl::Duration patience) {
     return absl::OkStatus();
   }
   if (running_->thread->InForkedChild()) return WrittenByParent();
-  if (!given_up) GiveUp(patience).IgnoreError();
+  if (!given_up) return StillWritten(patience);
   return absl::FailedPreconditionError(
       absl::StrCat("the checkpoint \"", running_->job.prefix,
                    "\", for which nobody waited to the end, is still being "
@@ -616,8 +620,8 @@ absl::StatusOr<Saver::PendingSave> Saver::BeginSave(
   return impl_->BeginSave(session, path, options);
 }
 
-void Saver::AwaitSave(absl::Duration patience) {
-  impl_->AwaitSave(patience).IgnoreError();
+absl::Status Saver::AwaitSave(absl::Duration patience) {
+  return impl_->AwaitSave(patience);
 }
 
 bool Saver::saving() const { return impl_->saving(); }

@@ -250,7 +250,8 @@ class Saver {
                                         const std::string& path,
                                         const SaveOptions& options);
 
-  // Whether a save in the background has not ended yet.
+  // Whether a save in the background has not ended yet; not that of a parent
+  // process.
   bool saving() const;
 
   // Waits for a save in the background, whoever has begun it, and returns what
@@ -267,10 +268,12 @@ class Saver {
   absl::Status WaitForSave(const PendingSave& save,
                            absl::Duration patience = absl::InfiniteDuration());
 
-  // Waits until no save is in the background, unless that one was given up, as
-  // it is after `patience`; what became of it is still for WaitForSave() to
-  // tell.
-  void AwaitSave(absl::Duration patience = absl::InfiniteDuration());
+  // Waits until no save is in the background; what became of it is still for
+  // WaitForSave() to tell.
+  // Errors: kDeadlineExceeded when it has not ended within `patience`, which
+  // changes nothing for who waits longer; kFailedPrecondition, at once, for one
+  // that WaitForSave() did not see the end of, and in a forked child.
+  absl::Status AwaitSave(absl::Duration patience = absl::InfiniteDuration());
 
   // Notes what became known of the checkpoint `prefix` later, such as by an
   // evaluation, for the KeepBest of the next save, in whatever process that is;

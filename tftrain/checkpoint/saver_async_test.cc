@@ -225,12 +225,29 @@ TEST_P(SaverAsyncTest, WaitingForOneSaveCanBeBounded) {
       trainer_.saver().BeginSave(SetTo(1), dir_ / "model", AtStep(1));
   ASSERT_THAT(save, IsOk());
 
-  trainer_.saver().AwaitSave(absl::ZeroDuration());
+  EXPECT_THAT(
+      trainer_.saver().AwaitSave(absl::ZeroDuration()),
+      StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("model-1")));
   EXPECT_FALSE(save->done());
+  std::thread disk([this] { disk_.GoOn(); });
+  // Who waits longer does, all the same.
+  EXPECT_THAT(trainer_.saver().Save(SetTo(2), dir_ / "model", AtStep(2)),
+              IsOk());
+  disk.join();
+}
+
+TEST_P(SaverAsyncTest, WhatIsGivenUpIsNotWaitedFor) {
+  disk_.Stop();
+  const auto save =
+      trainer_.saver().BeginSave(SetTo(1), dir_ / "model", AtStep(1));
+  ASSERT_THAT(save, IsOk());
+
   EXPECT_THAT(
       trainer_.saver().WaitForSave(*save, absl::ZeroDuration()),
       StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("model-1")));
   EXPECT_THAT(trainer_.saver().WaitForSave(Saver::PendingSave()), IsOk());
+  EXPECT_THAT(trainer_.saver().AwaitSave(),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
 
   disk_.GoOn();
   EXPECT_THAT(trainer_.saver().WaitForSave(*save), IsOk());
@@ -312,8 +329,9 @@ TEST_P(SaverAsyncTest, AForkedChildLeavesTheSaveToItsParent) {
   }));
   EXPECT_TRUE(HoldsInChild([&] {
     const absl::Status status = trainer->saver().WaitForSave();
-    trainer->saver().AwaitSave();
-    return absl::IsFailedPrecondition(status);
+    return absl::IsFailedPrecondition(status) &&
+           absl::IsFailedPrecondition(trainer->saver().AwaitSave()) &&
+           !trainer->saver().saving();
   }));
 
   disk_.GoOn();

@@ -148,7 +148,7 @@ TEST(SaverFiniteInBackgroundTest, ItIsFoundByTheThreadThatWrites) {
   ASSERT_THAT(trainer.saver->SaveAsync(*trainer.session, dir / "bad", options),
               IsOk());
   // Who only waits, or restores, leaves the outcome to be told.
-  trainer.saver->AwaitSave();
+  EXPECT_THAT(trainer.saver->AwaitSave(), IsOk());
   EXPECT_FALSE(trainer.saver->saving());
   EXPECT_THAT(trainer.saver->Restore(*trainer.session, dir.path()),
               StatusIs(absl::StatusCode::kInvalidArgument));

@@ -12,6 +12,7 @@
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tftrain/base/fork.h"
 #include "tftrain/base/mutex.h"
 
 namespace tftrain {
@@ -19,10 +20,7 @@ namespace {
 
 using Threads = std::vector<std::shared_ptr<Thread>>;
 
-// One of a parent process neither runs here nor may be asked.
-bool Runs(const std::shared_ptr<Thread>& thread) {
-  return !thread->InForkedChild() && !thread->done();
-}
+bool Runs(const std::shared_ptr<Thread>& thread) { return !thread->done(); }
 
 std::vector<std::string> DescribeLive(const Threads& threads) {
   std::vector<std::string> live;
@@ -53,6 +51,11 @@ struct Coordinator::State {
     changed.NotifyAll();
   }
 
+  // Nobody waits for it there, and a thread of the parent may hold the lock.
+  void StopInChild() { stop = true; }
+
+  const ForkCheck fork;
+
   // Written under `mu`, so that no waiter misses the change.
   std::atomic<bool> stop{false};
 
@@ -74,6 +77,7 @@ Coordinator::Coordinator() : Coordinator(Options()) {}
 Coordinator::~Coordinator() = default;
 
 void Coordinator::RequestStop(const absl::Status& reason) {
+  if (state_->fork.InChild()) return state_->StopInChild();
   const bool failure =
       !reason.ok() && (clean_stop_ == nullptr || !clean_stop_(reason));
   bool after_join = false;
@@ -104,11 +108,13 @@ void Coordinator::RequestStop(const absl::Status& reason) {
 }
 
 void Coordinator::RequestStop(std::string_view why) {
+  if (state_->fork.InChild()) return state_->StopInChild();
   MutexLock lock(state_->mu);
   state_->Stop(why);
 }
 
 std::string Coordinator::stop_message() const {
+  if (state_->fork.InChild()) return "";
   MutexLock lock(state_->mu);
   return state_->stop_message;
 }
@@ -116,6 +122,7 @@ std::string Coordinator::stop_message() const {
 bool Coordinator::ShouldStop() const { return state_->stop; }
 
 bool Coordinator::WaitForStop(absl::Duration timeout) const {
+  if (state_->fork.InChild()) return state_->stop;
   const absl::Duration deadline = clock_->Monotonic() + timeout;
   MutexLock lock(state_->mu);
   while (!state_->stop) {
@@ -127,6 +134,7 @@ bool Coordinator::WaitForStop(absl::Duration timeout) const {
 }
 
 void Coordinator::ClearStop() {
+  if (state_->fork.InChild()) return;
   MutexLock lock(state_->mu);
   state_->joined = false;
   state_->error = FirstError();
@@ -136,6 +144,7 @@ void Coordinator::ClearStop() {
 
 void Coordinator::RegisterThread(std::shared_ptr<Thread> thread) {
   CHECK(thread != nullptr) << "cannot register a thread that is null";
+  if (state_->fork.InChild()) return;
   MutexLock lock(state_->mu);
   Threads& all = state_->registered;
   if (std::find(all.begin(), all.end(), thread) == all.end()) {
@@ -171,6 +180,7 @@ void Coordinator::WaitForThreads(const Threads& threads, bool until_stop,
 }
 
 absl::Status Coordinator::Join(const JoinOptions& options) {
+  if (state_->fork.InChild()) return absl::OkStatus();
   const Threads threads = ThreadsToJoin(options.threads);
   for (const std::shared_ptr<Thread>& thread : threads) {
     if (!Runs(thread)) continue;
@@ -215,11 +225,13 @@ absl::Status Coordinator::Join(const JoinOptions& options) {
 }
 
 bool Coordinator::joined() const {
+  if (state_->fork.InChild()) return false;
   MutexLock lock(state_->mu);
   return state_->joined;
 }
 
 absl::Status Coordinator::status() const {
+  if (state_->fork.InChild()) return absl::OkStatus();
   MutexLock lock(state_->mu);
   return state_->error.status();
 }
@@ -230,6 +242,7 @@ void Coordinator::StopOnError(absl::FunctionRef<absl::Status()> fn) {
 }
 
 std::vector<std::string> Coordinator::LiveThreads() const {
+  if (state_->fork.InChild()) return {};
   Threads threads;
   {
     MutexLock lock(state_->mu);

@@ -37,6 +37,8 @@ namespace tftrain {
 //
 // Thread-safe. Calls user code (`clean_stop`, `StopOnError`'s function, log
 // sinks) without holding its lock, which comes before a Thread's in the order.
+// In a child made by `fork` it has neither threads nor errors, and knows only
+// whether to stop: make one there.
 //
 //   auto coordinator = std::make_shared<Coordinator>();
 //   TF_ASSIGN_OR_RETURN(auto reader, Thread::Start("reader", [coordinator] {
@@ -132,8 +134,7 @@ class Coordinator {
   // Waits for the registered threads and `options.threads`: without limit
   // until all have ended or a stop is requested, then for the rest to end
   // within the grace period. Afterwards no thread is registered; those that
-  // were registered meanwhile are, for the next Join. Nobody waits for a thread
-  // of the process that this one was forked from.
+  // were registered meanwhile are, for the next Join.
   //
   // Returns the stored error if there is one, again at every further call;
   // else, if threads still run and that is not ignored, an error that names

@@ -583,11 +583,17 @@ TEST_F(CoordinatorTest, AForkedChildDoesNotWaitForThreadsOfItsParent) {
   coordinator.RegisterThread(*thread);
 
   EXPECT_TRUE(HoldsInChild([&] {
-    coordinator.RequestStop();
+    coordinator.RegisterThread(*thread);
+    const bool stopped_before = coordinator.WaitForStop();
+    coordinator.RequestStop(absl::InternalError("of the child"));
+    coordinator.RequestStop("the child ends");
     // Nobody waits so long.
     Coordinator::JoinOptions join;
     join.stop_grace_period_secs = 1000;
-    return coordinator.Join(join).ok();
+    return !stopped_before && coordinator.WaitForStop() &&
+           coordinator.Join(join).ok() && !coordinator.joined() &&
+           coordinator.status().ok() && coordinator.stop_message().empty() &&
+           coordinator.LiveThreads().empty();
   }));
 
   coordinator.RequestStop();

@@ -181,12 +181,8 @@ absl::Status BestCheckpointHook::Save(Session& session,
   const bool check_finite =
       options_.check_finite && saver_->CanCheckFinite(session);
   // A save in the background may be that of this step.
-  saver_->AwaitSave(absl::Seconds(options_.save_patience_secs));
-  if (saver_->saving()) {
-    return absl::DeadlineExceededError(
-        absl::StrCat("an earlier checkpoint is still being written after ",
-                     options_.save_patience_secs, " seconds"));
-  }
+  TF_RETURN_IF_ERROR(
+      saver_->AwaitSave(absl::Seconds(options_.save_patience_secs)));
   if (const std::optional<std::string> saved =
           saver_->CheckpointOf(session, save_path_, measured.step)) {
     absl::Status noted = check_finite ? CheckFinite(*saved) : absl::OkStatus();

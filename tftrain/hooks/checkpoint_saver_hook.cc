@@ -49,6 +49,7 @@ absl::Status CheckpointSaverHook::Begin(BeginContext& context) {
   last_saved_step_.reset();
   saving_step_.reset();
   saving_ = Saver::PendingSave();
+  put_off_since_.reset();
   failures_ = 0;
   last_saved_time_ = clock_->Monotonic();
   TF_ASSIGN_OR_RETURN(writer_,
@@ -319,6 +320,9 @@ absl::Status CheckpointSaverHook::TellBeforeSave(Session& session,
 
 absl::Status CheckpointSaverHook::StartSave(Session& session, int64_t step,
                                             bool async) {
+  // Another hook may be saving.
+  TF_RETURN_IF_ERROR(
+      saver_->AwaitSave(absl::Seconds(options_.save_patience_secs)));
   Saver::SaveOptions options;
   options.global_step = step;
   options.write_meta_graph = options_.save_graph_def;
@@ -392,11 +396,7 @@ absl::Status CheckpointSaverHook::End(Session& session) {
   } else if (step.ok() && *step != last_saved_step_ && last.done()) {
     const absl::Status found = FindSaver(*step);
     result.Update(found);
-    if (found.ok()) {
-      // Another hook may be saving.
-      saver_->AwaitSave(absl::Seconds(options_.save_patience_secs));
-      result.Update(Save(session, *step));
-    }
+    if (found.ok()) result.Update(Save(session, *step));
   }
   if (!result.ok()) {
     AbortListeners(result.status());

@@ -121,7 +121,8 @@ class CheckpointSaverHook : public SessionRunHook {
     std::optional<double> tolerated_secs;
 
     // How long the end of the session waits for a save in the background, and
-    // how long one that is due is put off for that of another hook.
+    // how long one that is due is put off, and then waits, for that of another
+    // hook; one that still cannot begin has failed.
     double save_patience_secs = 600;
 
     // Must outlive the hook. Null means the machine's clock.

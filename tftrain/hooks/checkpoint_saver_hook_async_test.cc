@@ -286,8 +286,10 @@ class TwoCheckpointSaverHooksTest : public CheckpointSaverHookAsyncTest {
 
 TEST_F(TwoCheckpointSaverHooksTest, AFailedSaveIsAcknowledgedByNobody) {
   OpenTwo();
-  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  disk_.Stop();
   EXPECT_THAT(Train(3), IsOk());
+  disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
+  disk_.GoOn();
   AwaitSave();
   EXPECT_THAT(Train(1), IsOk());
   AwaitSave();
@@ -310,7 +312,9 @@ TEST_F(TwoCheckpointSaverHooksTest, TheErrorOfOneIsNotThatOfTheOther) {
     if (step == 4) disk_.FailCall(0, ENOSPC, FaultyFileOps::Fault::kSticky);
   }));
   OpenTwo();
+  disk_.Stop();
   EXPECT_THAT(Train(3), IsOk());
+  disk_.GoOn();
   AwaitSave();
   EXPECT_THAT(Train(1), IsOk());
   AwaitSave();
@@ -336,14 +340,32 @@ TEST_F(TwoCheckpointSaverHooksTest, NoStepWaitsForTheSaveOfTheOther) {
   EXPECT_THAT(calls_, ElementsAre("A.BeforeSave 2"));
   disk_.GoOn();
   AwaitSave();
+  disk_.Stop();
   EXPECT_THAT(Train(1), IsOk());
   EXPECT_THAT(calls_,
               ElementsAre("A.BeforeSave 2", "A.AfterSave 2", "A.BeforeSave 5"));
+  disk_.GoOn();
   AwaitSave();
   EXPECT_THAT(Train(1), IsOk());
   EXPECT_THAT(calls_,
               ElementsAre("A.BeforeSave 2", "A.AfterSave 2", "A.BeforeSave 5",
                           "A.AfterSave 5", "B.BeforeSave 6"));
+}
+
+TEST_F(TwoCheckpointSaverHooksTest, ADiskThatHangsFailsTheSaveOfTheOther) {
+  b_.save_patience_secs = 0;
+  OpenTwo();
+  disk_.Stop();
+
+  EXPECT_THAT(Train(4), IsOk());
+
+  // Each is a failure, of the five that B tolerates, and A's goes on.
+  EXPECT_THAT(calls_, ElementsAre("A.BeforeSave 3", "B.BeforeSave 3"));
+  disk_.GoOn();
+  AwaitSave();
+  EXPECT_THAT(Train(1), IsOk());
+  EXPECT_THAT(calls_, Contains("A.AfterSave 3"));
+  EXPECT_EQ(NewestStep(), 3);
 }
 
 TEST_F(TwoCheckpointSaverHooksTest, NorDoesOneNeverComeToSave) {

@@ -58,7 +58,7 @@ class CheckpointSaverHookFiniteTest : public testing::TestWithParam<bool> {
   // One step, and its save.
   absl::Status Train(float gradient) {
     absl::Status status = run_->Train(1, {{"gradient:0", gradient}}).status();
-    scaffold_->saver()->AwaitSave();
+    EXPECT_THAT(scaffold_->saver()->AwaitSave(), IsOk());
     return status;
   }
 

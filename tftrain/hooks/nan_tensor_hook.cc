@@ -133,7 +133,7 @@ absl::StatusOr<std::string> NanTensorHook::RollBack(Session& session) const {
         "the session has no saver; give one to its scaffold");
   }
   // One in the background is the newest once it has ended.
-  saver->AwaitSave();
+  TF_RETURN_IF_ERROR(saver->AwaitSave());
   TF_ASSIGN_OR_RETURN(const std::vector<std::string> prefixes,
                       NewestFirst(options_.checkpoint_dir));
   const auto restore = [&](const std::string& prefix, absl::Status good) {

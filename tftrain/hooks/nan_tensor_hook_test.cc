@@ -252,7 +252,7 @@ TEST_P(NanAndSaverTest, NorWhenTheErrorIsSwallowed) {
 TEST_P(NanAndSaverTest, ASaveThatWasDueIsMadeInTheNextGoodStep) {
   auto run = Open(StopAtNan("loss:0"));
   EXPECT_THAT(run->Train(3), IsOk());
-  scaffold_->saver()->AwaitSave();
+  EXPECT_THAT(scaffold_->saver()->AwaitSave(), IsOk());
   // An odd input that does not reach the variables.
   ASSERT_TRUE(
       IsNanLoss(run->Train(1, {{"x:0", kNan}, {"gradient:0", 1.0f}}).status()));

@@ -138,7 +138,8 @@ TEST_F(StopTest, AForkedChildLeavesItsHooksAndThreadsToItsParent) {
 
   EXPECT_TRUE(HoldsInChild([&] {
     const absl::Status lost = absl::DataLossError("of the child");
-    return run->session().Close(lost) == lost && run->session().ShouldStop() &&
+    return absl::IsFailedPrecondition(run->session().Run(Target("train"))) &&
+           run->session().Close(lost) == lost && run->session().ShouldStop() &&
            absl::IsFailedPrecondition(run->session().Run(Target("train"))) &&
            calls_ == calls;
   }));
