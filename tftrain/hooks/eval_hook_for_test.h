@@ -41,6 +41,8 @@ inline GraphPtr GraphWithInput() {
 }
 
 // One at a time, in a folder of its own.
+//
+// Confined: use from the thread that created it.
 class EvalHookTest : public ::testing::Test {
  protected:
   EvalHookTest() {

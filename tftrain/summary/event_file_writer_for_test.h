@@ -21,6 +21,8 @@
 namespace tftrain {
 
 // One at a time.
+//
+// Confined: use from the thread that created it.
 class EventFileWriterTest : public ::testing::Test {
  protected:
   std::shared_ptr<EventFileWriter> Open(EventFileWriter::Options options = {}) {
