@@ -334,11 +334,7 @@ absl::Status SingularMonitoredSession::AlreadyClosed() {
 
 absl::Status SingularMonitoredSession::CheckOpen() const {
   if (closed()) return AlreadyClosed();
-  if (fork_.InChild()) {
-    return absl::FailedPreconditionError(
-        "the session was made before this process was forked; create one in "
-        "the child");
-  }
+  if (fork_.InChild()) return session_->CheckUsable();
   if (ending_.load(std::memory_order_relaxed)) {
     return absl::FailedPreconditionError(
         "the session is being closed, and its hooks have ended; run what is "

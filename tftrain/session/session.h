@@ -139,7 +139,9 @@ class Session : public Runnable {
   bool state_judged() const {
     return state_judged_.load(std::memory_order_acquire);
   }
-  // For the layers above.
+  // For the layers above. That no step can be run any more, if so.
+  // Errors: kFailedPrecondition when it is closed, and in a forked child.
+  absl::Status CheckUsable() const;
   void set_state_rejected(bool rejected) {
     state_rejected_.store(rejected, std::memory_order_release);
   }
@@ -182,7 +184,6 @@ class Session : public Runnable {
   Session(GraphPtr graph, const Options& options,
           std::shared_ptr<internal::Engine> engine);
 
-  absl::Status CheckUsable() const;
   absl::StatusOr<std::shared_ptr<const internal::StepPlan>> FindOrMakePlan(
       absl::Span<const internal::StepPart> parts);
 
